@@ -1,0 +1,7 @@
+"""``python -m segexp``."""
+
+import sys
+
+from segexp.cli import main
+
+sys.exit(main())

@@ -1,0 +1,169 @@
+"""What each command takes; what it does is in the module of its name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from segexp import __version__
+
+app = typer.Typer(
+    name="segexp",
+    help="Config-driven experiments for customer segmentation.",
+    epilog="Start with: segexp run    (the embedded demo customers, LightGBM, five folds)",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(
+    name="data", help="Known data sets: list them, fetch them.", no_args_is_help=True
+)
+app.add_typer(data_app)
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORDS]...",
+        help="Hydra overrides: group=option, key=value, +key=value, ~key.",
+        show_default=False,
+    ),
+]
+ConfigDir = Annotated[
+    str | None,
+    typer.Option(
+        "--config-dir",
+        metavar="DIR",
+        help="A folder of your own options; ./conf is found by itself.",
+        show_default=False,
+    ),
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"segexp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log to the terminal what goes to run.log.")
+    ] = False,
+) -> None:
+    """Config-driven experiments for customer segmentation."""
+    if verbose:
+        from segexp.cli.console import log_to_terminal
+
+        log_to_terminal()
+
+
+@app.command(epilog="Example: segexp run dataset=automobile model=random_forest run.seed=1")
+def run(
+    words: Words = None,
+    config_dir: ConfigDir = None,
+    multirun: Annotated[
+        bool, typer.Option("-m", help="The same as `segexp sweep`.", show_default=False)
+    ] = False,
+) -> int:
+    """Evaluate one pipeline on rows it never saw, and leave a run directory."""
+    from segexp.cli.run import execute_run, execute_sweep
+
+    return (execute_sweep if multirun else execute_run)(words or [], config_dir)
+
+
+@app.command(epilog="Example: segexp sweep model=lightgbm,xgboost preprocessing=minimal,standard")
+def sweep(words: Words = None, config_dir: ConfigDir = None) -> int:
+    """Run every cell of a grid, one after the other, and print one table."""
+    from segexp.cli.run import execute_sweep
+
+    return execute_sweep(words or [], config_dir)
+
+
+@app.command(epilog="Example: segexp plan dataset=automobile model=lightgbm,svm")
+def plan(words: Words = None, config_dir: ConfigDir = None) -> int:
+    """Check every cell of a run or a grid and count its fits; run nothing."""
+    from segexp.cli.plan import execute
+
+    return execute(words or [], config_dir)
+
+
+@app.command(epilog="Example: segexp config model=svm model.estimator.estimator.C=3")
+def config(words: Words = None, config_dir: ConfigDir = None) -> int:
+    """Print the composed, validated config."""
+    from segexp.cli.config import execute
+
+    return execute(words or [], config_dir)
+
+
+@app.command(epilog="Example: segexp options model")
+def options(
+    group: Annotated[
+        str | None, typer.Argument(metavar="[GROUP]", help="One config group.", show_default=False)
+    ] = None,
+    config_dir: ConfigDir = None,
+) -> int:
+    """List what can be chosen in each config group."""
+    from segexp.cli.options import execute
+
+    return execute(group, config_dir)
+
+
+@app.command(epilog="Example: segexp ls outputs/automobile")
+def ls(
+    folder: Annotated[
+        str, typer.Argument(metavar="[DIR]", help="A folder of runs.")
+    ] = "outputs",
+) -> int:
+    """List runs with status, metric and age, the newest last."""
+    from segexp.cli.ls import execute
+
+    return execute(folder)
+
+
+@app.command(epilog="Example: segexp show outputs/demo/20261121T101500Z-standard-lightgbm-none-1f2e3d4c")
+def show(
+    run: Annotated[str, typer.Argument(metavar="DIR", help="A run directory.")],
+) -> int:
+    """Show one run in full."""
+    from segexp.cli.show import execute
+
+    return execute(run)
+
+
+@app.command(epilog='Example: eval "$(segexp completion bash)"')
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash or zsh.")],
+) -> int:
+    """Print the script that completes words, options, keys and run directories."""
+    from segexp.cli.completion import execute
+
+    return execute(shell)
+
+
+@data_app.command("ls", epilog="Example: segexp data ls")
+def data_ls(config_dir: ConfigDir = None) -> int:
+    """List the known data sets and where their files are."""
+    from segexp.cli.data import execute_ls
+
+    return execute_ls(config_dir)
+
+
+@data_app.command("fetch", epilog="Example: segexp data fetch automobile mall")
+def data_fetch(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Data sets to download.")
+    ],
+    config_dir: ConfigDir = None,
+    force: Annotated[bool, typer.Option("--force", help="Download again.")] = False,
+) -> int:
+    """Download public data sets into the user cache, checked by their sha256."""
+    from segexp.cli.data import execute_fetch
+
+    return execute_fetch(names, config_dir, force=force)

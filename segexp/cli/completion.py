@@ -1,0 +1,193 @@
+"""Shell completion: words, groups, options, keys and run directories.
+
+The scripts call ``segexp _complete WORD...`` with the words typed so far, the last of which is
+being completed. Nothing of the scientific stack is imported on the way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from segexp.errors import ConfigError, SegexpError, did_you_mean
+
+COMMANDS = ("run", "sweep", "plan", "config", "options", "ls", "show", "data", "completion")
+_COMPOSING = ("run", "sweep", "plan", "config")
+
+_BASH = r"""# segexp completion for bash: eval "$(segexp completion bash)"
+_segexp() {
+    local line="${COMP_LINE:0:COMP_POINT}" IFS=$' \t\n'
+    local -a words
+    read -ra words <<< "$line"
+    [[ "$line" == *[[:space:]] ]] && words+=("")
+    local cur="${words[${#words[@]}-1]}"
+    IFS=$'\n'
+    COMPREPLY=($("${words[0]}" _complete "${words[@]:1}" 2>/dev/null))
+    # Readline breaks words at "=" and ":" and wants only what comes after the last one.
+    if [[ "$cur" == *[=:]* && "$COMP_WORDBREAKS" == *=* ]]; then
+        local prefix="${cur%"${cur##*[=:]}"}"
+        COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
+    fi
+    # A key or a folder goes on; no blank after it.
+    [[ "${COMPREPLY[0]}" == *[=./] ]] && compopt -o nospace
+}
+complete -F _segexp segexp
+"""
+
+_ZSH = r"""#compdef segexp
+# segexp completion for zsh: eval "$(segexp completion zsh)"
+_segexp() {
+    local -a found going ended
+    found=("${(@f)$("${words[1]}" _complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    going=(${(M)found:#*[=./]})
+    ended=(${found:#*[=./]})
+    (( ${#going} )) && compadd -Q -S '' -- $going
+    (( ${#ended} )) && compadd -Q -- $ended
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+compdef _segexp segexp
+"""
+
+_SCRIPTS = {"bash": _BASH, "zsh": _ZSH}
+
+
+def execute(shell: str) -> int:
+    """Print the completion script of a shell."""
+    if shell not in _SCRIPTS:
+        raise ConfigError(
+            f"completion is there for {' and '.join(_SCRIPTS)}, not for {shell!r}"
+            f"{did_you_mean(shell, _SCRIPTS)}"
+        )
+    sys.stdout.write(_SCRIPTS[shell])
+    return 0
+
+
+def complete(words: Sequence[str]) -> list[str]:
+    """Return what the last of ``words`` can become; empty where there is nothing to say.
+
+    Examples
+    --------
+    >>> complete(["op"])
+    ['options']
+    >>> complete(["run", "evalu"])
+    ['evaluation=', 'evaluation.']
+    """
+    before, current = list(words[:-1]), words[-1] if words else ""
+    try:
+        return [word for word in _candidates(before, current) if word.startswith(current)]
+    except (SegexpError, OSError):
+        return []  # a key press is no place for an error; the command itself will tell
+
+
+def _candidates(before: Sequence[str], current: str) -> Iterable[str]:
+    if not before:
+        return COMMANDS
+    command, rest = before[0], before[1:]
+    if rest[-1:] == ["--config-dir"]:
+        return _folders(current)
+    if command in _COMPOSING:
+        return _words(rest, current)
+    if command == "data":
+        return _data(rest)
+    if command == "options" and not rest:
+        from segexp.config.schema import GROUPS
+
+        return GROUPS
+    if command == "completion" and not rest:
+        return _SCRIPTS
+    if command == "show" and not rest:
+        return _runs(current)
+    if command == "ls" and not rest:
+        return _folders(current)
+    return ()
+
+
+def _data(rest: Sequence[str]) -> Iterable[str]:
+    from segexp.config.options import list_options
+
+    if not rest:
+        return ("ls", "fetch")
+    return list_options("dataset", _conf_dirs(rest)) if rest[0] == "fetch" else ()
+
+
+def _conf_dirs(words: Sequence[str]) -> tuple[Path, ...]:
+    from segexp.config.options import find_conf_dirs
+
+    given = [b for a, b in zip(words, words[1:], strict=False) if a == "--config-dir"]
+    return find_conf_dirs(given[-1] if given else None)
+
+
+def _words(rest: Sequence[str], current: str) -> list[str]:
+    if current.startswith("-"):
+        return ["--config-dir", "--help"]
+    conf_dirs = _conf_dirs(rest)
+    if "=" in current:
+        return _values(current, rest, conf_dirs)
+    return _keys(current, rest, conf_dirs)
+
+
+def _values(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> list[str]:
+    from segexp.config.options import list_options
+    from segexp.config.schema import GROUPS
+
+    key, _, value = current.partition("=")
+    said = value.rpartition(",")[0]  # `model=svm,kn` completes the part after the comma
+    start = f"{key}={said}," if said else f"{key}="
+    if key.lstrip("+") in GROUPS:
+        known: Iterable[str] = list_options(key.lstrip("+"), conf_dirs)
+    elif key == "evaluation.metric":
+        from segexp.metrics import METRICS
+
+        known = [metric.name for metric in METRICS]
+    else:
+        known = _KNOWN_VALUES.get(key, ())
+    return [f"{start}{name}" for name in known if name not in said.split(",")]
+
+
+_KNOWN_VALUES = {
+    "dataset.reader": ("csv", "parquet", "sql", "demo"),
+    "dataset.other_columns": ("infer", "ignore", "error"),
+    "dataset.invalid_values": ("error", "missing"),
+    "dataset.missing_target": ("error", "drop"),
+    "dataset.duplicate_ids": ("error", "keep", "first", "last"),
+    "dataset.duplicate_rows": ("keep", "drop", "error"),
+    "evaluation.final_model": ("true", "false"),
+    "evaluation.protocol": ("holdout", "cv", "repeated_cv"),
+}
+
+
+def _keys(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> list[str]:
+    from segexp.config.options import list_keys
+    from segexp.config.schema import GROUPS
+
+    sign = current[: len(current) - len(current.lstrip("+~"))]
+    typed = current[len(sign) :]
+    choices = dict(word.split("=", 1) for word in rest if word.split("=")[0] in GROUPS)
+    found = [f"{sign}{group}=" for group in GROUPS if sign != "~"]
+    # One level at a time, like folders; `~key` takes no value.
+    end = "" if sign == "~" else "="
+    for key in list_keys(choices, conf_dirs):
+        if key.startswith(typed):
+            more = key[len(typed) :]
+            dot = more.find(".")
+            found.append(f"{sign}{typed}{more[: dot + 1]}" if dot >= 0 else f"{sign}{key}{end}")
+    return list(dict.fromkeys(found))
+
+
+def _folders(current: str) -> list[str]:
+    parent = Path(os.path.dirname(current) or ".")
+    names = sorted(path.name for path in parent.iterdir() if path.is_dir())
+    start = current[: current.rfind("/") + 1]
+    return [f"{start}{name}/" for name in names if not name.startswith(".")]
+
+
+def _runs(current: str) -> list[str]:
+    """Offer folders on the way and run directories at the end."""
+    from segexp.runs import MANIFEST
+
+    return [
+        folder.rstrip("/") if (Path(folder) / MANIFEST).is_file() else folder
+        for folder in _folders(current)
+    ]

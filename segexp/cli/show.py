@@ -1,0 +1,76 @@
+"""``segexp show``: one run in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def execute(path: str) -> int:
+    """Print a run's result, confusion matrix, data, split, seeds, versions and files."""
+    from segexp.cli.console import say
+    from segexp.cli.run import words_of
+    from segexp.cli.run_view import (
+        print_heading,
+        print_importance,
+        print_metrics,
+        print_notes,
+        print_segments,
+    )
+    from segexp.runs import COMPLETED, open_run
+
+    run = open_run(Path(path))
+    say(f"{run.path}: {run.status}", style="bold")
+    say(words_of(run.path))
+    say()
+    print_heading(run)
+    if run.status == COMPLETED:
+        print_metrics(run)
+        print_segments(run)
+        _print_confusion(run)
+        print_importance(run, most=20)
+    elif cause := run.manifest.get("cause"):
+        say(f"cause: {cause}", style="red")
+        say()
+    print_notes(run)
+    _print_facts(run)
+    return 0
+
+
+def _print_confusion(run) -> None:  # type: ignore[no-untyped-def]
+    from segexp.cli.console import add_row, show_table, table
+    from segexp.evaluation import confusion_table
+
+    segments = list(run.manifest["segments"])
+    counts = confusion_table(run.read_predictions(), segments)
+    made = table("confusion: true segments down, predicted across (held-out rows)",
+                 ("", *segments), right=segments)  # fmt: skip
+    for name in segments:
+        add_row(made, name, *(f"{count:,}" for count in counts.loc[name]))
+    show_table(made)
+
+
+def _print_facts(run) -> None:  # type: ignore[no-untyped-def]
+    from segexp.cli.console import add_row, show_table, table
+
+    manifest = run.manifest
+    data, split = manifest["dataset"], manifest["split"]
+    git = manifest.get("git")
+    versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+    made = table("", ("", ""))
+    add_row(made, "data fingerprint", data["fingerprint"])
+    add_row(made, "rows read, used", f"{data['n_rows_read']:,}, {data['n_rows']:,}")
+    for role, columns in data["roles"].items():
+        if columns:
+            add_row(made, role, ", ".join(columns))
+    add_row(made, "split", f"hash {split['hash']}, seed {split['split_seed']}")
+    add_row(made, "seed", manifest["seed"])
+    add_row(made, "config hash", manifest["config_hash"])
+    add_row(made, "name, tags", f"{manifest['name'] or '-'}, {', '.join(manifest['tags']) or '-'}")
+    add_row(made, "started, took", f"{manifest['start']}, {manifest.get('seconds', '-')} s")
+    add_row(made, "peak memory", f"{manifest.get('peak_memory_mb', '-')} MB")
+    if git:
+        add_row(made, "git", git["commit"] + (" (with changes)" if git["dirty"] else ""))
+    add_row(made, "versions", versions)
+    files = sorted(path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file())
+    add_row(made, "files", ", ".join(str(file) for file in files))
+    show_table(made)

@@ -1,0 +1,317 @@
+"""From ``_target_`` nodes to estimators: the only module that turns a name into a class.
+
+A configuration may come from a stranger, so a ``_target_`` is refused by its text before
+anything is imported, and by its kind before anything is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import InvalidParameterError
+
+from segexp.config.schema import ExperimentConfig, ModelConfig, PreprocessingConfig
+from segexp.config.space import Parameter, check_space, parse_space
+from segexp.errors import ConfigError, did_you_mean
+from segexp.features import RoleColumns
+
+PACKAGES = ("sklearn", "lightgbm", "xgboost", "catboost", "imblearn", "segexp")
+
+# Parts of the allowed packages that hold no estimator and can reach other modules.
+_CLOSED = {"utils", "externals", "tests", "datasets", "cli", "config"}
+_TARGET = re.compile(r"[a-z]\w*(\.[a-z]\w*)*\.[A-Z]\w*")
+
+
+def check_target(target: Any, path: str, packages: Sequence[str] = ()) -> None:
+    """Refuse a ``_target_`` by its text, before anything is imported.
+
+    Parameters
+    ----------
+    target : Any
+        What the configuration says; only a dotted path to a class of an allowed package passes.
+    path : str
+        Where it stands, for the error message.
+    packages : sequence of str
+        The user's own packages (``run.packages``).
+
+    Raises
+    ------
+    ConfigError
+        For anything else.
+    """
+    allowed = (*PACKAGES, *packages)
+    if not isinstance(target, str):
+        raise ConfigError(f"{path}._target_ must be the dotted path of a class, got {target!r}")
+    if target.split(".")[0] not in allowed:
+        raise ConfigError(
+            f"{path}._target_: {target!r} is not in an allowed package "
+            f"({', '.join(allowed)}); name a package of your own in run.packages"
+        )
+    modules = target.split(".")[1:-1]
+    if not _TARGET.fullmatch(target) or _CLOSED.intersection(modules):
+        raise ConfigError(f"{path}._target_: {target!r} does not name an estimator class")
+
+
+def find_class(target: str, path: str, packages: Sequence[str] = ()) -> type[BaseEstimator]:
+    """Import the class that a ``_target_`` names, after :func:`check_target`.
+
+    Raises
+    ------
+    ConfigError
+        If it is refused, cannot be imported, or is not a scikit-learn estimator.
+    """
+    check_target(target, path, packages)
+    module_name, _, class_name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        top = target.split(".")[0]
+        missing = getattr(error, "name", None) == top
+        cause = f"{top} is not installed; pip install {top}" if missing else str(error)
+        raise ConfigError(f"{path}._target_: {target!r}: {cause}") from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        classes = [name for name, value in vars(module).items() if inspect.isclass(value)]
+        raise ConfigError(
+            f"{path}._target_: {module_name} has no {class_name}"
+            f"{did_you_mean(class_name, classes)}"
+        )
+    own = getattr(found, "__module__", "").split(".")[0] in (*PACKAGES, *packages)
+    if not (inspect.isclass(found) and issubclass(found, BaseEstimator) and own):
+        raise ConfigError(f"{path}._target_: {target!r} is not a scikit-learn estimator")
+    return found
+
+
+def build(node: Mapping[str, Any], path: str, packages: Sequence[str] = ()) -> BaseEstimator:
+    """Build the unfitted estimator of a ``_target_`` node, nested nodes first.
+
+    Every parameter is checked against the estimator's signature, and its value against the
+    constraints that scikit-learn states for it.
+
+    Raises
+    ------
+    ConfigError
+        Names the parameter, with the nearest one that exists.
+    """
+    for target, where in _targets(node, path):
+        check_target(target, where, packages)
+    return _build(node, path, packages)
+
+
+def _targets(value: Any, path: str) -> Iterator[tuple[Any, str]]:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            yield value["_target_"], path
+        for key, item in value.items():
+            yield from _targets(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _targets(item, f"{path}[{i}]")
+
+
+def _build(node: Mapping[str, Any], path: str, packages: Sequence[str]) -> BaseEstimator:
+    cls = find_class(node["_target_"], path, packages)
+    known = _parameter_names(cls)
+    arguments = {}
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        if name not in known:
+            # A parameter of the signature is likelier meant than one of LightGBM's 300 aliases.
+            hint = did_you_mean(name, cls._get_param_names()) or did_you_mean(name, known)
+            raise ConfigError(f"{path}.{name}: {cls.__name__} has no such parameter{hint}")
+        arguments[name] = _build_value(value, f"{path}.{name}", packages)
+    try:
+        estimator = cls(**arguments)
+        if hasattr(cls, "_parameter_constraints"):
+            estimator._validate_params()
+    except InvalidParameterError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {cls.__name__} cannot be built: {error}") from error
+    return estimator
+
+
+def _build_value(value: Any, path: str, packages: Sequence[str]) -> Any:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return _build(value, path, packages)
+        return {key: _build_value(item, f"{path}.{key}", packages) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_build_value(item, f"{path}[{i}]", packages) for i, item in enumerate(value)]
+        # scikit-learn wants (name, transformer) pairs as tuples.
+        is_pair = len(items) == 2 and isinstance(items[1], BaseEstimator)
+        return tuple(items) if is_pair else items
+    return value
+
+
+def _parameter_names(cls: type[BaseEstimator]) -> set[str]:
+    names = set(cls._get_param_names())
+    if cls.__module__.startswith("lightgbm"):
+        names |= _lightgbm_parameters()
+    elif cls.__module__.startswith("xgboost"):
+        names |= set(cls().get_params())
+    return names
+
+
+def _lightgbm_parameters() -> set[str]:
+    """LightGBM's estimators also take its native parameters, and swallow misspelled ones."""
+    from lightgbm.basic import _ConfigAliases
+
+    aliases = _ConfigAliases._get_all_param_aliases()
+    return set(aliases).union(*aliases.values())
+
+
+def build_model(config: ModelConfig, packages: Sequence[str] = ()) -> BaseEstimator:
+    """Build the unfitted estimator of a model.
+
+    Raises
+    ------
+    ConfigError
+        If the estimator does not fit the task.
+    """
+    estimator = build(config.estimator, "model.estimator", packages)
+    if not hasattr(estimator, "predict") or not hasattr(type(estimator), "fit"):
+        raise ConfigError(
+            f"model.estimator: {type(estimator).__name__} cannot predict, so it is no "
+            f"{config.task} model"
+        )
+    if not hasattr(type(estimator), "_parameter_constraints"):
+        _try_fit(estimator)
+    return estimator
+
+
+def _try_fit(estimator: BaseEstimator) -> None:
+    """Let a library that states no constraints check its values: two trees on 60 made-up rows.
+
+    Otherwise LightGBM and XGBoost reject a wrong value only after the table is loaded.
+    """
+    trial = clone(estimator)
+    if "n_estimators" in trial.get_params():
+        trial.set_params(n_estimators=2)
+    rng = np.random.default_rng(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trial.fit(rng.normal(size=(60, 2)), np.arange(60) % 3)
+    except Exception as error:
+        name = type(estimator).__name__
+        cause = " ".join(str(error).split())
+        raise ConfigError(f"model.estimator: {name} rejects these values: {cause[:300]}") from error
+
+
+def build_preprocessing(
+    config: PreprocessingConfig, native_categorical: bool, packages: Sequence[str] = ()
+) -> Pipeline:
+    """Build the unfitted preprocessing: table steps, steps per column role, reduction.
+
+    Parameters
+    ----------
+    native_categorical : bool
+        The model takes pandas categories; then ``native_categorical`` steps, where the
+        preprocessing has them, replace the ``categorical`` ones.
+    """
+    native = native_categorical and config.native_categorical is not None
+    branches = []
+    for role, nodes in config.roles.items():
+        key = role
+        if role == "categorical" and native:
+            key, nodes = "native_categorical", config.native_categorical
+        steps = _build_steps(nodes, f"preprocessing.{key}", packages)
+        branches.append((role, _pipeline(steps), RoleColumns(role)))
+    columns = ColumnTransformer(branches, verbose_feature_names_out=False)
+    if native:
+        columns.set_output(transform="pandas")
+    return Pipeline(
+        [
+            ("table", _pipeline(_build_steps(config.table, "preprocessing.table", packages))),
+            ("columns", columns),
+            (
+                "reduction",
+                _pipeline(_build_steps(config.reduction, "preprocessing.reduction", packages)),
+            ),
+        ]
+    )
+
+
+def _build_steps(
+    nodes: Mapping[str, Any], path: str, packages: Sequence[str]
+) -> list[tuple[str, BaseEstimator]]:
+    steps = []
+    for name, node in nodes.items():
+        if node is None:  # `preprocessing.numeric.scale=null` takes a step out
+            continue
+        where = f"{path}.{name}"
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            hint = did_you_mean(name, [known for known in nodes if known != name])
+            raise ConfigError(f"{where}: a step needs a _target_ (its class), got {node!r}{hint}")
+        step = build(node, where, packages)
+        if not hasattr(step, "transform") and not hasattr(step, "fit_transform"):
+            raise ConfigError(f"{where}: {type(step).__name__} does not transform")
+        steps.append((name, step))
+    return steps
+
+
+def _pipeline(steps: list[tuple[str, BaseEstimator]]) -> Pipeline | str:
+    return Pipeline(steps) if steps else "passthrough"
+
+
+def build_pipeline(config: ExperimentConfig) -> Pipeline:
+    """Build the unfitted pipeline of an experiment and check both search spaces against it.
+
+    Raises
+    ------
+    ConfigError
+        For a refused target, an unknown parameter, a wrong value, or a space that names a
+        parameter the estimator lacks.
+    """
+    pipeline = join(config.preprocessing, config.model, config.run.packages)
+    parse_spaces(config, pipeline)
+    return pipeline
+
+
+def join(
+    preprocessing: PreprocessingConfig, model: ModelConfig, packages: Sequence[str] = ()
+) -> Pipeline:
+    """Return the unfitted pipeline of a preprocessing followed by a model."""
+    return Pipeline(
+        [
+            ("preprocessing", build_preprocessing(preprocessing, model.native_categorical, packages)),
+            ("model", build_model(model, packages)),
+        ]
+    )
+
+
+def parse_spaces(config: ExperimentConfig, pipeline: Pipeline) -> dict[str, tuple[Parameter, ...]]:
+    """Return the search spaces ``model`` and ``preprocessing``, checked against the pipeline."""
+    model = parse_space(config.model.space, "model.space")
+    estimator = pipeline.named_steps["model"]
+    known = set(estimator.get_params()) | _parameter_names(type(estimator))
+    check_space(model, known, "model.space", type(estimator).__name__)
+
+    preprocessing = parse_space(config.preprocessing.space, "preprocessing.space")
+    columns = pipeline.named_steps["preprocessing"].named_steps["columns"]
+    known = {name for name in columns.get_params() if "__" in name}
+    known |= {
+        name.replace("preprocessing__", "", 1)
+        for name in pipeline.get_params()
+        if name.startswith(("preprocessing__table__", "preprocessing__reduction__"))
+    }
+    # A native categorical branch lacks the parameters of the steps it replaces.
+    searched = tuple(p for p in preprocessing if not _replaced(p, config, known))
+    check_space(searched, known, "preprocessing.space", f"preprocessing {config.preprocessing.name}")
+    return {"model": model, "preprocessing": searched}
+
+
+def _replaced(parameter: Parameter, config: ExperimentConfig, known: set[str]) -> bool:
+    native = config.model.native_categorical and config.preprocessing.native_categorical is not None
+    return native and parameter.name.startswith("categorical__") and parameter.name not in known

@@ -1,0 +1,1 @@
+"""What an experiment is made of: schemas, composition with Hydra, search spaces."""

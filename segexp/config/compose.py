@@ -1,0 +1,395 @@
+"""From words to a validated experiment: the one place that calls Hydra's compose.
+
+OmegaConf stops here. What leaves this module are frozen dataclasses and plain values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from segexp.config.options import (
+    PRIMARY,
+    find_option,
+    list_keys,
+    list_options,
+    one_line,
+    read_yaml,
+)
+from segexp.config.schema import GROUPS, SCHEMAS, ExperimentConfig
+from segexp.errors import ConfigError, did_you_mean
+
+# Keys below these take any name without a `+`: they are checked against the estimator, the
+# steps or the table instead of against the YAML files.
+_FREE = (
+    "model.estimator",
+    "model.space",
+    "dataset.ordinal",
+    "dataset.rules",
+    "dataset.downloads",
+    *(
+        f"preprocessing.{part}"
+        for part in (
+            "table", "numeric", "categorical", "native_categorical", "ordinal", "date",
+            "reduction", "space",
+        )
+    ),
+)  # fmt: skip
+
+_INSTEAD_OF_HYDRA = (  # the first prefix that matches answers
+    ("hydra.run", "segexp owns the run directory: say run.outputs=DIR for where runs land"),
+    ("hydra.sweep.", "segexp owns the sweep's directories: say run.outputs=DIR"),
+    ("hydra.sweeper", "say `segexp sweep` for a grid, search=... for a search"),
+    ("hydra/sweeper", "say `segexp sweep` for a grid, search=... for a search"),
+    ("hydra.launcher", "say engine=local and engine.n_jobs=N"),
+    ("hydra/launcher", "say engine=local and engine.n_jobs=N"),
+    ("hydra.mode", "say `segexp sweep` instead of `segexp run`"),
+    ("hydra.searchpath", "say --config-dir DIR, or keep a folder conf/ beside your work"),
+    ("hydra.verbose", "say `segexp --verbose run ...`"),
+    ("hydra", "segexp composes with Hydra but owns running, logging and directories"),
+)
+
+
+def parse_words(words: Sequence[str]) -> list[Override]:
+    """Parse override words with Hydra's own grammar.
+
+    Raises
+    ------
+    ConfigError
+        For a word that the grammar rejects, an empty list of choices, or a `hydra.*` word.
+    """
+    parser = OverridesParser.create()
+    overrides = []
+    for word in words:
+        for prefix, answer in _INSTEAD_OF_HYDRA:
+            if word.lstrip("+~").startswith(prefix):
+                raise ConfigError(f"{word}: {answer}")
+        try:
+            overrides.append(parser.parse_override(word))
+        except HydraException as error:
+            raise ConfigError(_explain_grammar(word, error)) from error
+    return overrides
+
+
+def _explain_grammar(word: str, error: Exception) -> str:
+    if "=" not in word and not word.startswith("~"):
+        return f"{word}: expected key=value, for example model=lightgbm or run.seed=1"
+    cause = one_line(error).split("See https")[0].rstrip()
+    return (
+        f"{word}: Hydra's grammar rejects this word ({cause}); values with blanks, brackets or "
+        f"quotes want quotes inside the shell's: 'key=\"a (b)\"'"
+    )
+
+
+def is_grid(words: Sequence[str]) -> bool:
+    """Return whether a word asks for several values (a comma list, range, choice or glob)."""
+    return any(override.is_sweep_override() for override in parse_words(words))
+
+
+def expand_grid(words: Sequence[str], conf_dirs: Sequence[Path]) -> list[list[str]]:
+    """Expand comma lists, ``range()``, ``choice()`` and ``glob()`` into the words of each cell.
+
+    Returns
+    -------
+    list of list of str
+        One list of words per cell; the last word varies fastest.
+    """
+    choices = []
+    for word, override in zip(words, parse_words(words), strict=True):
+        if not override.is_sweep_override():
+            choices.append([word])
+            continue
+        values = list(_sweep_values(word, override, conf_dirs))
+        if not values:
+            raise ConfigError(f"{word}: this matches nothing, so there would be no run")
+        choices.append([f"{override.get_key_element()}={value}" for value in values])
+    return [list(cell) for cell in itertools.product(*choices)]
+
+
+def _sweep_values(word: str, override: Override, conf_dirs: Sequence[Path]) -> Iterable[str]:
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{word}: interval() has no list of values; a range belongs to the model's space, "
+            f"for example model.space.learning_rate.high=0.1"
+        )
+    if isinstance(override._value, Glob):
+        return override._value.filter(list(list_options(override.key_or_group, conf_dirs)))
+    return override.sweep_string_iterator()
+
+
+def load_config(words: Sequence[str], conf_dirs: Sequence[Path]) -> ExperimentConfig:
+    """Compose ``conf_dirs`` with override words and check every key, type and range.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Words of Hydra's override grammar, without sweeps.
+    conf_dirs : sequence of Path
+        Folders of options, the first of which wins; the last one is the shipped one.
+
+    Raises
+    ------
+    ConfigError
+        In one line: the word or key, what was seen, and what would do.
+    """
+    overrides = parse_words(words)
+    for word, override in zip(words, overrides, strict=True):
+        if override.is_sweep_override():
+            raise ConfigError(f"{word}: several values make a grid; say `segexp sweep` for that")
+        _check_key(override, conf_dirs)
+    try:
+        freed = [_free(word, override) for word, override in zip(words, overrides, strict=True)]
+        composed = _compose(freed, conf_dirs)
+    except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(_explain_compose(overrides, conf_dirs, error)) from error
+    content = _to_plain(composed)
+    _take_fixed_out_of_space(content, overrides)
+    return config_from_dict(content)
+
+
+@dataclass(frozen=True)
+class _UserDirs:
+    paths: tuple[Path, ...] = ()
+
+
+_user_dirs: ContextVar[_UserDirs] = ContextVar("user_dirs", default=_UserDirs())
+
+
+class _UserConf(SearchPathPlugin):
+    """Puts the user's folders before the shipped one, so that their options win."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for path in reversed(_user_dirs.get().paths):
+            search_path.prepend("segexp-user", f"file://{path}", anchor="main")
+
+
+@contextmanager
+def _search_path(conf_dirs: Sequence[Path]) -> Iterator[None]:
+    Plugins.instance().register(_UserConf)
+    token = _user_dirs.set(_UserDirs(tuple(conf_dirs[:-1])))
+    try:
+        with initialize_config_dir(str(conf_dirs[-1]), version_base="1.3"):
+            yield
+    finally:
+        _user_dirs.reset(token)
+
+
+def _compose(words: Sequence[str], conf_dirs: Sequence[Path]) -> DictConfig:
+    with _search_path(conf_dirs):
+        return compose(PRIMARY, overrides=list(words))
+
+
+def _check_key(override: Override, conf_dirs: Sequence[Path]) -> None:
+    key = override.key_or_group
+    top = key.split(".")[0]
+    if top not in (*GROUPS, "run"):
+        raise ConfigError(_unknown_key(key, override, conf_dirs))
+    if key in GROUPS and not override.is_delete() and override.package is None:
+        value = override.value()
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            find_option(key, str(value), conf_dirs)
+        else:
+            raise ConfigError(
+                f"{override.input_line}: {key} takes the name of an option: "
+                f"{', '.join(list_options(key, conf_dirs))}"
+            )
+
+
+def _unknown_key(key: str, override: Override, conf_dirs: Sequence[Path]) -> str:
+    known = list_keys(_chosen([override]), conf_dirs)
+    # `seed=1` for run.seed: the last part is right and the section is missing.
+    tail = [name for name in known if name.split(".", 1)[1:] and name.endswith(f".{key}")]
+    if tail:
+        hint = f"; did you mean {tail[0]!r}?"
+    else:
+        hint = did_you_mean(key, [*GROUPS, "run", *known])
+    return f"there is no config key {key!r}{hint}; sections: {', '.join((*GROUPS, 'run'))}"
+
+
+def _chosen(overrides: Iterable[Override]) -> dict[str, str]:
+    return {o.key_or_group: str(o.value()) for o in overrides if o.key_or_group in GROUPS}
+
+
+def _free(word: str, override: Override) -> str:
+    key = override.key_or_group
+    plain = override.input_line is not None and override.input_line[:1] not in "+~"
+    free = any(f"{key}.".startswith(f"{prefix}.") for prefix in _FREE)
+    return f"++{word}" if plain and free else word
+
+
+def _explain_compose(
+    overrides: Sequence[Override], conf_dirs: Sequence[Path], error: Exception
+) -> str:
+    """Say in one line what Hydra rejected, with the nearest key instead of its `+` advice."""
+    known = list_keys(_chosen(overrides), conf_dirs)
+    for override in overrides:
+        key = override.key_or_group
+        exists = key in known or any(name.startswith(f"{key}.") for name in known)
+        if "." in key and not exists and not override.is_add() and not override.is_force_add():
+            top = key.split(".")[0]
+            hint = did_you_mean(key, known)
+            section = ", ".join(sorted({k.split(".")[1] for k in known if k.startswith(f"{top}.")}))
+            return f"there is no config key {key!r}{hint}; {top} has: {section}"
+    merging = "Error merging override "
+    if str(error).startswith(merging):
+        return f"{one_line(error).removeprefix(merging)}: a value of this kind does not fit the key"
+    return one_line(error)
+
+
+def _to_plain(composed: DictConfig) -> dict[str, Any]:
+    try:
+        content = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        where = f"{key}: " if key else ""
+        raise ConfigError(f"{where}{one_line(str(error).splitlines()[0])}") from error
+    return typing.cast(dict[str, Any], content)
+
+
+def _take_fixed_out_of_space(content: dict[str, Any], overrides: Sequence[Override]) -> None:
+    """A parameter that a word fixes is no longer searched, unless a word sets its range too."""
+    for prefix, section in (("model.estimator.", "model"), ("preprocessing.", "preprocessing")):
+        ranged = {
+            o.key_or_group.removeprefix(f"{section}.space.").split(".")[0]
+            for o in overrides
+            if o.key_or_group.startswith(f"{section}.space.")
+        }
+        for override in overrides:
+            key = override.key_or_group
+            if key.startswith(prefix) and not key.startswith(f"{section}.space"):
+                name = key.removeprefix(prefix).replace(".", "__")
+                if name not in ranged and isinstance(content[section].get("space"), dict):
+                    content[section]["space"].pop(name, None)
+
+
+def config_from_dict(content: Mapping[str, Any]) -> ExperimentConfig:
+    """Build the schema from plain values, as in a run directory's ``config.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown or missing key at any depth of the schema, a wrong type or range.
+    """
+    if unknown := [key for key in content if key not in SCHEMAS]:
+        raise ConfigError(
+            f"there is no config section {unknown[0]!r}{did_you_mean(str(unknown[0]), SCHEMAS)}"
+        )
+    sections = {
+        name: _section(name, schema, content.get(name)) for name, schema in SCHEMAS.items()
+    }
+    return ExperimentConfig(**sections)
+
+
+def _section(name: str, schema: type, node: Any) -> Any:
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{name} must be a mapping, got {node!r}")
+    hints = typing.get_type_hints(schema)
+    for key in node:
+        if key not in hints:
+            full, known = f"{name}.{key}", [f"{name}.{hint}" for hint in hints]
+            raise ConfigError(
+                f"there is no config key {full!r}{did_you_mean(full, known)}; "
+                f"{name} has: {', '.join(hints)}"
+            )
+    values = {}
+    for field in fields(schema):
+        key = f"{name}.{field.name}"
+        value = node.get(field.name, "???")
+        if isinstance(value, str) and value == "???":
+            raise ConfigError(f"{key} must be given")
+        values[field.name] = _typed(key, value, hints[field.name])
+    return schema(**values)
+
+
+_IN_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list, for example [a,b]",
+    dict: "a mapping, for example {a: 1}",
+}
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    """Return ``value`` as the type of its field; whole numbers pass as text and as numbers."""
+    if hint is Any:
+        return value
+    if typing.get_origin(hint) is types.UnionType:  # `X | None` is the only union in the schema
+        hint = next(arg for arg in typing.get_args(hint) if arg is not types.NoneType)
+        if value is None:
+            return None
+    wanted = typing.get_origin(hint) or hint
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted is float and is_number:
+        return float(value)
+    if wanted is str and is_number:
+        return str(value)
+    if wanted is list and isinstance(value, str | list):
+        items = [value] if isinstance(value, str) else value
+        return [_typed(f"{key}[{i}]", item, str) for i, item in enumerate(items)]
+    if wanted is dict and isinstance(value, dict):
+        return value
+    if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{key} must be {_IN_WORDS[wanted]}, got {value!r}")
+
+
+def load_option(
+    group: str, name: str, config: ExperimentConfig, conf_dirs: Sequence[Path]
+) -> Any:
+    """Return another option of a group, completed with the defaults and this run's seeds.
+
+    Unlike :func:`load_config` it does not compose, so an option with a defaults list of its own
+    cannot be loaded; it serves the baselines, which are plain shipped files.
+    """
+    section = read_yaml(conf_dirs[-1] / f"{PRIMARY}.yaml")[group]
+    content = {**section, **read_yaml(find_option(group, name, conf_dirs))}
+    known = {"run": asdict(config.run), "engine": asdict(config.engine)}
+    return _section(
+        group, SCHEMAS[group], _to_plain(OmegaConf.create({group: content, **known}))[group]
+    )
+
+
+def config_to_yaml(config: ExperimentConfig) -> str:
+    """Return the config as YAML that :func:`read_config` reads back to an equal config."""
+    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=100)
+
+
+def read_config(path: Path) -> ExperimentConfig:
+    """Read a run directory's ``config.yaml``."""
+    return config_from_dict(read_yaml(path))
+
+
+def config_hash(config: ExperimentConfig) -> str:
+    """Return 8 hex digits that name what is computed.
+
+    Where it runs (``engine``), where it lands (``run.outputs``) and what it is called
+    (``run.name``, ``run.tags``) change no number and are left out.
+    """
+    content = asdict(config)
+    del content["engine"]
+    for key in ("outputs", "name", "tags"):
+        del content["run"][key]
+    canonical = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]

@@ -1,0 +1,152 @@
+"""Which options there are: folders of YAML files, read without composing anything.
+
+Completion and ``segexp options`` answer from here, so this module imports only YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segexp.config.schema import GROUPS
+from segexp.errors import ConfigError, did_you_mean
+
+PRIMARY = "config"  # conf/config.yaml: the defaults list and every key
+
+
+def shipped_conf() -> Path:
+    """Return the folder of the shipped options: inside the wheel, or beside the package."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def find_conf_dirs(config_dir: str | None = None) -> tuple[Path, ...]:
+    """Folders of options, the first of which wins: ``config_dir``, ``./conf``, the shipped one.
+
+    Raises
+    ------
+    ConfigError
+        If ``config_dir`` is given and is not a folder.
+    """
+    shipped = shipped_conf()
+    found: list[Path] = []
+    if config_dir is not None:
+        given = Path(config_dir).expanduser()
+        if not given.is_dir():
+            raise ConfigError(
+                f"--config-dir {config_dir}: there is no such folder; it should hold folders "
+                f"such as model/ and dataset/"
+            )
+        found.append(given.resolve())
+    local = Path("conf")
+    if local.is_dir():
+        found.append(local.resolve())
+    return tuple(dict.fromkeys([*found, shipped]))
+
+
+def list_options(group: str, conf_dirs: Sequence[Path]) -> dict[str, Path]:
+    """Return option name -> YAML file of ``group``, sorted by name; the first folder wins."""
+    options: dict[str, Path] = {}
+    for directory in conf_dirs:
+        for path in sorted((directory / group).glob("*.yaml")):
+            options.setdefault(path.stem, path)
+    return dict(sorted(options.items()))
+
+
+def find_option(group: str, name: str, conf_dirs: Sequence[Path]) -> Path:
+    """Return the YAML file of an option.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such option; names the nearest one and all there are.
+    """
+    options = list_options(group, conf_dirs)
+    if name not in options:
+        known = ", ".join(options) or "none yet"
+        raise ConfigError(
+            f"{group}={name}: there is no such option{did_you_mean(name, options)}; "
+            f"{group} options: {known}"
+        )
+    return options[name]
+
+
+def find_group(name: str) -> str:
+    """Return ``name`` if it is a config group, or raise ``ConfigError`` naming the nearest."""
+    if name not in GROUPS:
+        raise ConfigError(
+            f"there is no config group {name!r}{did_you_mean(name, GROUPS)}; "
+            f"groups: {', '.join(GROUPS)}"
+        )
+    return name
+
+
+def describe_option(path: Path) -> str:
+    """Return the comment that opens an option's file (after a ``# @package`` line), or ``""``."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            return line.lstrip("# ").strip()
+    return ""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not YAML or holds something else than a mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a mapping, got {type(content).__name__}")
+    return content
+
+
+def one_line(error: object) -> str:
+    """Return the message of an error with all white space folded."""
+    return " ".join(str(error).split())
+
+
+def list_keys(choices: dict[str, str], conf_dirs: Sequence[Path]) -> list[str]:
+    """Return every dotted key that can be overridden, given the chosen option of each group."""
+    primary = read_yaml(conf_dirs[-1] / f"{PRIMARY}.yaml")
+    defaults = {
+        group: option
+        for entry in primary.get("defaults", [])
+        if isinstance(entry, dict)
+        for group, option in entry.items()
+    }
+    sections = {key: value for key, value in primary.items() if key != "defaults"}
+    for group, section in sections.items():
+        option = choices.get(group, defaults.get(group))
+        path = list_options(group, conf_dirs).get(str(option))
+        if path is not None:
+            section.update(read_yaml(path))
+    return sorted(set(_dotted(sections, "")))
+
+
+def _dotted(node: dict[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in node.items():
+        # Keys that Hydra's grammar cannot name (blanks, brackets) are not offered.
+        if not str(key).replace("_", "a").replace("-", "a").isalnum() or key == "defaults":
+            continue
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+# libyaml reads ten times faster where it is compiled in; the result is the same.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,0 +1,1 @@
+"""Datasets: found or made, read as text, cleaned, typed, and given a fingerprint."""

@@ -1,0 +1,269 @@
+"""Loading a dataset: read, check, clean, type, and say what was found and done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from segexp.config.schema import DatasetConfig
+from segexp.data.cells import BoolArray, Cells, IntArray, clean, missing
+from segexp.data.column_types import ColumnTypes, encode_segments, level_texts, type_columns
+from segexp.data.duplicates import (
+    count_equal_but_id,
+    row_keys,
+    treat_repeated_ids,
+    treat_repeated_rows,
+)
+from segexp.data.findings import Finding, counted
+from segexp.data.fingerprint import fingerprint
+from segexp.data.readers import RawTable, read_table
+from segexp.data.roles import FEATURE_ROLES, check_columns, final_roles
+from segexp.data.rules import limit_values, replace_values
+from segexp.errors import DataError
+
+MAX_LEVELS = 50  # levels of a categorical column that a schema lists
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A table of customers, ready for scikit-learn; all parts have one entry per row."""
+
+    name: str
+    X: pd.DataFrame  # features only, rows numbered from 0; the dtypes are the roles
+    y: IntArray | None  # codes 0 to n_segments - 1; None without a target
+    segments: tuple[str, ...]  # what the codes stand for; empty without a target
+    ids: pd.Series[Any]  # str; the number of the row as read, from 1, without an id column
+    groups: IntArray | None  # rows with the same code belong together
+    fingerprint: str
+    synthetic: bool
+    roles: dict[str, tuple[str, ...]]  # every column as read, by its final role
+    n_rows_read: int
+    findings: tuple[Finding, ...]
+    files: tuple[dict[str, Any], ...]  # path as in the config, origin, sha256_ok
+
+
+def load_dataset(config: DatasetConfig, group: str | None = None, progress: Any = None) -> Dataset:
+    """Load the table that ``config`` names.
+
+    Parameters
+    ----------
+    config : DatasetConfig
+    group : str, optional
+        Column whose equal values mark rows that belong together (``evaluation.group``); a row
+        without a value is a group of its own.
+    progress : optional
+        Passed to the download, if there is one.
+
+    Returns
+    -------
+    Dataset
+        The fingerprint covers the table as read. Rows may be fewer: empty ones, and repeated
+        ones or those without a segment where the config says so, are left out; the findings
+        tell.
+
+    Raises
+    ------
+    ConfigError
+        The config asks for something that cannot be.
+    DataError
+        The table cannot be read, or its content is not what the config says.
+    """
+    raw = read_table(config, progress)
+    check_columns(config, raw.table.column_names, {"evaluation.group": group} if group else {})
+    if raw.table.num_rows == 0:
+        raise DataError(f"dataset {config.name!r} has column names but no rows")
+    read, findings = clean(raw.table, config.missing_tokens, config.decimal)
+    cells, empty_findings = _without_empty_rows(config, read)
+    keys = row_keys(cells, config.decimal)
+    cells, row_findings = treat_repeated_rows(cells, keys, config.duplicate_rows)
+    ruled, rule_findings = replace_values(cells, config.rules)
+    roles, role_findings = final_roles(config, ruled, config.decimal)
+    id_column, target = (next(iter(roles[role]), None) for role in ("id", "target"))
+    alike_findings = count_equal_but_id(cells, keys, id_column) if id_column else []
+    cells, target_findings = _treat_missing_segments(config, ruled, target)
+    cells, id_findings = (
+        treat_repeated_ids(cells, id_column, config.duplicate_ids) if id_column else (cells, [])
+    )
+    X, feature_findings = _features(config, cells, roles)
+    y, segments = encode_segments(cells.columns[target], target) if target else (None, ())
+    return Dataset(
+        name=config.name,
+        X=X,
+        y=y,
+        segments=segments,
+        ids=_ids(cells, id_column),
+        groups=_group_codes(cells, group) if group else None,
+        fingerprint=fingerprint(
+            read, dates=config.date, dayfirst=config.dayfirst, decimal=config.decimal
+        ),
+        synthetic=config.synthetic,
+        roles=roles,
+        n_rows_read=read.n_rows,
+        findings=(
+            *_source_findings(config, raw),
+            *findings,
+            *empty_findings,
+            *row_findings,
+            *alike_findings,
+            *rule_findings,
+            *role_findings,
+            *target_findings,
+            *id_findings,
+            *feature_findings,
+        ),
+        files=raw.files,
+    )
+
+
+def schema_of(dataset: Dataset) -> dict[str, Any]:
+    """Describe the features of a dataset in values that JSON can hold.
+
+    Returns
+    -------
+    dict
+        ``columns``: feature to ``role`` and ``missing`` (share of the rows), and by role
+        ``min`` and ``max`` (numeric, date as ISO text), ``levels`` from low to high (ordinal),
+        ``n_levels`` and up to 50 ``levels``, the most frequent first (categorical).
+        ``id`` and ``target``: column names or None. ``segments``: names in the order of codes.
+    """
+    role_of = {name: role for role, names in dataset.roles.items() for name in names}
+    return {
+        "columns": {
+            name: _describe(column, role_of[str(name)]) for name, column in dataset.X.items()
+        },
+        "id": next(iter(dataset.roles["id"]), None),
+        "target": next(iter(dataset.roles["target"]), None),
+        "segments": list(dataset.segments),
+    }
+
+
+def segment_counts(dataset: Dataset) -> dict[str, int]:
+    """Count the customers of each segment; empty without a target."""
+    if dataset.y is None:
+        return {}
+    counts = np.bincount(dataset.y, minlength=len(dataset.segments))
+    return {name: int(count) for name, count in zip(dataset.segments, counts, strict=True)}
+
+
+def _describe(column: pd.Series[Any], role: str) -> dict[str, Any]:
+    described: dict[str, Any] = {"role": role, "missing": float(column.isna().mean())}
+    if role == "numeric":
+        return described | {"min": float(column.min()), "max": float(column.max())}
+    if role == "date":
+        return described | {"min": column.min().isoformat(), "max": column.max().isoformat()}
+    if role == "ordinal":
+        return described | {"levels": list(column.cat.categories)}
+    # Ties in the order of the names, so that the same table gives the same schema.
+    counts = column.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    return described | {"n_levels": len(counts), "levels": list(counts.index[:MAX_LEVELS])}
+
+
+def _source_findings(config: DatasetConfig, raw: RawTable) -> list[Finding]:
+    findings = [
+        Finding("checksum", f"{file['path']} is not the published file: its sha256 differs", 1)
+        for file in raw.files
+        if file["sha256_ok"] is False
+    ]
+    if config.reader == "sql" and "order by" not in (config.query or "").lower():
+        what = (
+            "the rows come in the order of the database, so the fingerprint and the folds may "
+            "change; a dataset.query with ORDER BY fixes both"
+        )
+        findings.append(Finding("row_order", what, raw.table.num_rows))
+    return findings
+
+
+def _without_empty_rows(config: DatasetConfig, read: Cells) -> tuple[Cells, list[Finding]]:
+    empty = np.logical_and.reduce([missing(column) for column in read.columns.values()])
+    cells = _keep(config, read, ~empty, "every row is empty")
+    if not empty.any():
+        return cells, []
+    what = f"{counted(int(empty.sum()), 'row')} without any value dropped"
+    return cells, [Finding("empty_rows", what, int(empty.sum()))]
+
+
+def _treat_missing_segments(
+    config: DatasetConfig, cells: Cells, target: str | None
+) -> tuple[Cells, list[Finding]]:
+    if target is None:
+        return cells, []
+    absent = missing(cells.columns[target])
+    count = int(absent.sum())
+    if count == 0:
+        return cells, []
+    what = f"column {target!r} (dataset.target): {counted(count, 'row')} without a segment"
+    if config.missing_target == "error":
+        shown = ", ".join(map(str, cells.rows[absent][:3]))
+        raise DataError(
+            f"{what}, e.g. row {shown}; say dataset.missing_target=drop to leave them out"
+        )
+    kept = _keep(config, cells, ~absent, f"no row has a value in {target!r}")
+    return kept, [Finding("missing_target", f"{what} dropped", count)]
+
+
+def _keep(config: DatasetConfig, cells: Cells, kept: BoolArray, why_none: str) -> Cells:
+    if not kept.any():
+        raise DataError(f"dataset {config.name!r} has no usable row: {why_none}")
+    return cells.keep(kept)
+
+
+def _features(
+    config: DatasetConfig, cells: Cells, roles: dict[str, tuple[str, ...]]
+) -> tuple[pd.DataFrame, list[Finding]]:
+    role_of = {name: role for role in FEATURE_ROLES for name in roles[role]}
+    if not role_of:
+        raise DataError(
+            f"dataset {config.name!r} has no feature column; name some in dataset.numeric, "
+            "dataset.categorical, dataset.ordinal or dataset.date"
+        )
+    types = ColumnTypes(
+        roles={name: role_of[name] for name in cells.columns if name in role_of},
+        levels=level_texts(config.ordinal),
+        dayfirst=config.dayfirst,
+        decimal=config.decimal,
+    )
+    X, typed = type_columns(cells, types, invalid_values=config.invalid_values)
+    X, limited = limit_values(X, config.rules)
+    return X, [*typed, *limited, *_feature_findings(X, types.roles)]
+
+
+def _feature_findings(X: pd.DataFrame, role_of: dict[str, str]) -> list[Finding]:
+    """Count what is missing and find columns that say nothing.
+
+    Raises
+    ------
+    DataError
+        A column has no value at all.
+    """
+    findings = []
+    for name, column in X.items():
+        count = int(column.isna().sum())
+        if count == len(X):
+            raise DataError(
+                f"column {name!r} ({role_of[str(name)]}) has no usable value in any row; "
+                "name it in dataset.ignore"
+            )
+        if count:
+            what = f"column {name!r}: {count} of {counted(len(X), 'cell')} missing"
+            findings.append(Finding("missing", what, count))
+        elif column.nunique() == 1:
+            what = f"column {name!r} has the same value in every row"
+            findings.append(Finding("constant", what, 1))
+    return findings
+
+
+def _ids(cells: Cells, id_column: str | None) -> pd.Series[Any]:
+    if id_column is None:
+        return pd.Series([str(row) for row in cells.rows], dtype=object, name="row")
+    return pd.Series(cells.columns[id_column].to_pylist(), dtype=object, name=id_column)
+
+
+def _group_codes(cells: Cells, group: str) -> IntArray:
+    codes = cells.columns[group].dictionary_encode().indices.fill_null(-1)
+    codes = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    alone = codes < 0
+    codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
+    return codes

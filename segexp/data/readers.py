@@ -1,0 +1,260 @@
+"""Readers: from a file, a database or the generator to one table of text cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from segexp.config.schema import DatasetConfig
+from segexp.data import sql
+from segexp.data.cells import TEXT, text_table
+from segexp.data.demo import generate_customers
+from segexp.data.sources import Located, find_file
+from segexp.errors import ConfigError, DataError
+
+SEPARATORS = ",;\t|"
+BLOCK_BYTES = 2**24  # a row must fit into one block
+ARCHIVES = {b"PK\x03\x04": "an Excel workbook or a zip archive", b"PAR1": "a Parquet file"}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table as read: every cell is text, null where the store says so."""
+
+    table: pa.Table
+    files: tuple[dict[str, Any], ...]  # path as configured, origin, sha256_ok
+
+
+def read_table(config: DatasetConfig, progress: Any = None) -> RawTable:
+    """Read the whole table that ``config`` names; several files are stacked.
+
+    Raises
+    ------
+    ConfigError
+        The encoding is unknown, or the database address is wrong.
+    DataError
+        Nothing is there, it cannot be read, or stacked files have different columns.
+    """
+    if config.reader == "demo":
+        return RawTable(_demo(config), ())
+    if config.reader == "sql":
+        return RawTable(sql.read(config), ())
+    read: Callable[[Path, str, DatasetConfig], pa.Table] = (
+        _read_csv if config.reader == "csv" else _read_parquet
+    )
+    tables, files = [], []
+    for path in config.paths:
+        located = _find(config, path, progress)
+        tables.append(_opened(read, located.path, path, config))
+        files.append({"path": path, "origin": located.origin, "sha256_ok": located.sha256_ok})
+    return RawTable(_stacked(config.paths, tables), tuple(files))
+
+
+def read_header(config: DatasetConfig, progress: Any = None) -> list[str]:
+    """Read the names of the columns only, in order; no row is loaded."""
+    if config.reader == "demo":
+        return [str(name) for name in generate_customers(1, 0).columns]
+    if config.reader == "sql":
+        return sql.header(config)
+    read: Callable[[Path, str, DatasetConfig], list[str]] = (
+        _csv_header if config.reader == "csv" else _parquet_header
+    )
+    headers = [
+        _opened(read, _find(config, path, progress).path, path, config) for path in config.paths
+    ]
+    _check_same_columns(config.paths, headers)
+    return headers[0]
+
+
+def _find(config: DatasetConfig, path: str, progress: Any) -> Located:
+    return find_file(path, config.downloads, config.name, progress)
+
+
+def _opened(read: Callable[..., Any], file: Path, name: str, config: DatasetConfig) -> Any:
+    try:
+        return read(file, name, config)
+    except OSError as error:
+        # Without the file name that OSError appends: it is not the name in the config.
+        raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def _demo(config: DatasetConfig) -> pa.Table:
+    table = generate_customers(config.n_customers or 1, config.generator_seed)
+    return text_table(list(table.columns), [table[name] for name in table.columns])
+
+
+def _stacked(names: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
+    first = tables[0].column_names
+    _check_same_columns(names, [table.column_names for table in tables])
+    # By position, because a name may still occur twice here.
+    same_order = [
+        table.select([table.column_names.index(name) for name in first])
+        if table.column_names != first
+        else table
+        for table in tables
+    ]
+    return pa.concat_tables(same_order)
+
+
+def _check_same_columns(names: Sequence[str], headers: Sequence[Sequence[str]]) -> None:
+    first = headers[0]
+    for name, header in zip(names[1:], headers[1:], strict=True):
+        if sorted(header) != sorted(first):
+            lacks = ", ".join(repr(column) for column in first if column not in header)
+            more = ", ".join(repr(column) for column in header if column not in first)
+            raise DataError(
+                f"{name} cannot be stacked on {names[0]}: it "
+                + " and ".join(
+                    part for part in (lacks and f"lacks {lacks}", more and f"has {more}") if part
+                )
+                + "; stacked files need the same columns"
+            )
+
+
+# --- CSV ------------------------------------------------------------------------------------
+
+
+def _csv_header(file: Path, name: str, config: DatasetConfig) -> list[str]:
+    return _csv_start(file, name, config)[0]
+
+
+def _csv_start(file: Path, name: str, config: DatasetConfig) -> tuple[list[str], str]:
+    """Return the column names and the separator."""
+    _refuse_archives(file, name)
+    with _text(file, config.encoding) as lines:
+        try:
+            first = next((line for line in lines if line.strip()), None)
+        except UnicodeError as error:
+            raise _encoding_error(name, config.encoding) from error
+        if first is None:
+            raise DataError(f"{name} is empty; it must start with a line of column names")
+        separator = config.separator or find_separator(first)
+        header = next(
+            csv.reader([first, *lines] if first.count('"') % 2 else [first], delimiter=separator)
+        )
+    return [column.strip() for column in header], separator
+
+
+def find_separator(header: str) -> str:
+    """Find the separator of a header line: the most frequent one outside quotes.
+
+    Examples
+    --------
+    >>> find_separator('id;"income, yearly";age')
+    ';'
+    >>> find_separator("age")
+    ','
+    """
+    outside = "".join(header.split('"')[::2])
+    return max(SEPARATORS, key=outside.count)
+
+
+def _read_csv(file: Path, name: str, config: DatasetConfig) -> pa.Table:
+    header, separator = _csv_start(file, name, config)
+    try:
+        table = pyarrow.csv.read_csv(
+            str(file),
+            pyarrow.csv.ReadOptions(encoding=config.encoding, block_size=BLOCK_BYTES),
+            pyarrow.csv.ParseOptions(
+                delimiter=separator,
+                newlines_in_values=True,
+                invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+            ),
+            pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(header, TEXT), strings_can_be_null=False
+            ),
+        )
+    except (pa.ArrowInvalid, UnicodeError) as error:
+        raise _csv_error(file, name, config.encoding, separator, error) from error
+    return text_table(table.column_names, table.columns)
+
+
+def _csv_error(
+    file: Path, name: str, encoding: str, separator: str, error: Exception
+) -> DataError | ConfigError:
+    """Find out with the csv module, which counts lines, why Arrow could not read a file."""
+    try:
+        with _text(file, encoding) as lines:
+            rows = csv.reader(lines, delimiter=separator)
+            filled = (row for row in rows if any(cell.strip() for cell in row) or len(row) > 1)
+            n_columns = len(next(filled))
+            for row in filled:
+                if len(row) != n_columns:
+                    return DataError(
+                        f"{name}, line {rows.line_num}: {len(row)} cells where the header has "
+                        f"{n_columns}; mend the line, or say dataset.separator if it is not "
+                        f"{separator!r}"
+                    )
+    except UnicodeError:
+        return _encoding_error(name, encoding)
+    except csv.Error as cause:
+        return DataError(f"{name} cannot be read as CSV: {cause}")
+    return DataError(f"{name} cannot be read as CSV: {str(error).splitlines()[0]}")
+
+
+def _text(file: Path, encoding: str) -> io.TextIOWrapper:
+    """Open a text file that may be compressed (.gz, .bz2, .zst) or start with a UTF-8 mark."""
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        encoding = "utf-8-sig"
+    try:
+        return io.TextIOWrapper(
+            pa.input_stream(str(file), compression="detect"), encoding, newline=""
+        )
+    except LookupError as error:
+        raise ConfigError(
+            f"dataset.encoding={encoding} is not known; say for example utf-8, latin-1 or cp1252"
+        ) from error
+
+
+def _encoding_error(name: str, encoding: str) -> DataError:
+    return DataError(
+        f"{name} is not written in {encoding}; say dataset.encoding=latin-1, cp1252 or utf-16"
+    )
+
+
+def _refuse_archives(file: Path, name: str) -> None:
+    with file.open("rb") as stream:
+        start = stream.read(4)
+    if start in ARCHIVES:
+        way = "say dataset.reader=parquet" if start == b"PAR1" else "save the table as CSV"
+        raise DataError(f"{name} is {ARCHIVES[start]}, not CSV; {way}")
+
+
+# --- Parquet --------------------------------------------------------------------------------
+
+
+def _parquet_header(file: Path, name: str, config: DatasetConfig) -> list[str]:
+    schema = _parquet(file, name).schema_arrow
+    return [column.strip() for column in schema.names if not _is_pandas_index(column)]
+
+
+def _read_parquet(file: Path, name: str, config: DatasetConfig) -> pa.Table:
+    try:
+        table = _parquet(file, name).read()
+    except pa.ArrowException as error:
+        raise DataError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
+    chosen = [i for i, column in enumerate(table.column_names) if not _is_pandas_index(column)]
+    table = table.select(chosen)
+    return text_table(table.column_names, table.columns, config.decimal)
+
+
+def _parquet(file: Path, name: str) -> pyarrow.parquet.ParquetFile:
+    try:
+        return pyarrow.parquet.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{name} is not a Parquet file; say dataset.reader=csv if it is a text file"
+        ) from error
+
+
+def _is_pandas_index(column: str) -> bool:
+    """Say whether pandas stored its row numbers as this column."""
+    return column.startswith("__index_level_")

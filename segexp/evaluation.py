@@ -1,0 +1,464 @@
+"""Fold by fold: who judges whom, and what a pipeline says of rows that it never saw."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import (
+    GroupShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from segexp.config.schema import EvaluationConfig
+from segexp.errors import ConfigError, DataError
+from segexp.metrics import metric_by_name, score
+
+Codes = NDArray[np.int_]
+Progress = Callable[[int, int, str], None]  # done, total, what was done
+
+# What starting worker processes and importing the libraries in them costs; shorter work is
+# done here, where everything is imported already.
+WORKER_START_S = 3.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of one fold; ``train`` and ``test`` share no row and no group."""
+
+    repeat: int
+    fold: int
+    train: Codes
+    test: Codes
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What one pipeline, fitted on the training rows of a fold, says of its test rows."""
+
+    split: Split
+    predicted: Codes  # shape (n_test,)
+    probabilities: NDArray[np.float64] | None  # shape (n_test, n_segments)
+    importance: pd.DataFrame  # feature, drop: one row per shuffle of a column
+    own_importance: pd.Series  # of the fitted model, by the name of the transformed feature
+    fit_seconds: float
+    predict_seconds: float
+
+
+def make_splits(
+    config: EvaluationConfig,
+    y: Codes,
+    groups: Codes | None,
+    split_seed: int,
+    segments: Sequence[str],
+) -> list[Split]:
+    """Deal the rows into training and test rows.
+
+    Parameters
+    ----------
+    y : ndarray of int, shape (n,)
+    groups : ndarray of int, shape (n,), or None
+        Rows of one group stay on one side of every split.
+    split_seed : int
+        ``cv`` is ``StratifiedKFold(n_splits, shuffle=True, random_state=split_seed)`` over the
+        order of the rows; repeat ``r`` of ``repeated_cv`` uses ``split_seed + r``, so that its
+        repeat 0 is ``cv``.
+
+    Raises
+    ------
+    DataError
+        If a segment has too few customers to stand on both sides of every split.
+    """
+    _check_counts(config, y, groups, segments)
+    splits = [
+        Split(repeat, fold, train, test)
+        for repeat in range(config.n_repeats)
+        for fold, (train, test) in enumerate(_deal(config, y, groups, split_seed + repeat))
+    ]
+    for split in splits:
+        absent = set(range(len(segments))) - set(y[split.train].tolist())
+        if absent or not len(split.test):
+            what = f"no customer of segment {segments[min(absent)]!r}" if absent else "no test rows"
+            side = " among its training rows" if absent else ""
+            raise DataError(
+                f"fold {split.fold} has {what}{side}; use fewer splits "
+                f"(evaluation.n_splits={config.n_splits}) or other groups"
+            )
+    return splits
+
+
+def _check_counts(
+    config: EvaluationConfig, y: Codes, groups: Codes | None, segments: Sequence[str]
+) -> None:
+    needed = 2 if config.protocol == "holdout" else config.n_splits
+    counts = np.bincount(y, minlength=len(segments))
+    rarest = int(counts.argmin())
+    if counts[rarest] < needed:
+        wanted = "a holdout needs 2" if config.protocol == "holdout" else f"{needed} folds need {needed}"
+        raise DataError(
+            f"segment {segments[rarest]!r} has {counts[rarest]} customer(s), {wanted}; "
+            f"merge it with another segment, drop it, or lower evaluation.n_splits"
+        )
+    if groups is not None and len(np.unique(groups)) < needed:
+        raise DataError(
+            f"evaluation.group={config.group} has {len(np.unique(groups))} group(s), "
+            f"but {needed} are needed"
+        )
+
+
+def _deal(
+    config: EvaluationConfig, y: Codes, groups: Codes | None, seed: int
+) -> Iterator[tuple[Codes, Codes]]:
+    rows = np.zeros(len(y))
+    if config.protocol == "holdout" and groups is None:
+        shuffle = StratifiedShuffleSplit(1, test_size=config.test_size, random_state=seed)
+        return _checked(shuffle.split(rows, y), config)
+    if config.protocol == "holdout":
+        by_group = GroupShuffleSplit(1, test_size=config.test_size, random_state=seed)
+        return _checked(by_group.split(rows, y, groups), config)
+    if groups is None:
+        folds = StratifiedKFold(config.n_splits, shuffle=True, random_state=seed)
+        return folds.split(rows, y)
+    grouped = StratifiedGroupKFold(config.n_splits, shuffle=True, random_state=seed)
+    return grouped.split(rows, y, groups)
+
+
+def _checked(
+    splits: Iterator[tuple[Codes, Codes]], config: EvaluationConfig
+) -> Iterator[tuple[Codes, Codes]]:
+    try:
+        yield from splits
+    except ValueError as error:  # the share leaves fewer rows than segments on one side
+        raise DataError(
+            f"evaluation.test_size={config.test_size} does not divide these customers: {error}"
+        ) from error
+
+
+def hash_splits(splits: Sequence[Split]) -> str:
+    """Return a hash that is equal for equal test rows in equal order of folds."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(f"{split.repeat},{split.fold},{len(split.test)};".encode())
+        digest.update(np.asarray(split.test, dtype="<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def count_twins(X: pd.DataFrame, splits: Sequence[Split]) -> int:
+    """Count the customers whose features equal, in every column, those of a training row.
+
+    The mean over repeats, rounded. Such customers are judged on what the model has seen.
+    """
+    rows = pd.util.hash_pandas_object(X, index=False).to_numpy()
+    counts = [np.isin(rows[split.test], rows[split.train]).sum() for split in splits]
+    n_repeats = 1 + max(split.repeat for split in splits)
+    return round(float(np.sum(counts)) / n_repeats)
+
+
+def evaluate(
+    pipelines: Mapping[str, Pipeline],
+    X: pd.DataFrame,
+    y: Codes,
+    splits: Sequence[Split],
+    segments: Sequence[str],
+    *,
+    importance_of: str | None = None,
+    importance_repeats: int = 0,
+    metric: str = "accuracy",
+    seed: int = 0,
+    n_jobs: int = 1,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, list[FoldResult]]:
+    """Fit every pipeline on the training rows of every split and predict its test rows.
+
+    Parameters
+    ----------
+    pipelines : mapping of name to unfitted Pipeline
+        Cloned before each fit.
+    X : DataFrame, shape (n, n_features)
+    y : ndarray of int, shape (n,)
+    importance_of : str, optional
+        The pipeline whose columns are shuffled on the test rows.
+    metric : str
+        The metric whose loss is a column's importance.
+    seed : int
+        Drives the shuffles.
+    n_jobs : int
+        Processes; -1 for one per core. The numbers do not depend on it.
+    threads : int
+        Threads of BLAS and OpenMP in each process.
+
+    Returns
+    -------
+    dict of name to list of FoldResult, in the order of ``splits``
+    """
+    tasks = [
+        _FoldTask(
+            name, pipeline, split, len(segments),
+            repeats=importance_repeats if name == importance_of else 0,
+            metric=metric, segments=tuple(segments), seed=seed, threads=threads,
+        )
+        for name, pipeline in pipelines.items()
+        for split in splits
+    ]  # fmt: skip
+    results = _run(tasks, X, y, n_jobs, progress)
+    n = len(splits)
+    return {name: results[i * n : (i + 1) * n] for i, name in enumerate(pipelines)}
+
+
+@dataclass(frozen=True)
+class _FoldTask:
+    name: str
+    pipeline: Pipeline
+    split: Split
+    n_segments: int
+    repeats: int
+    metric: str
+    segments: tuple[str, ...]
+    seed: int
+    threads: int
+
+    def __call__(self, X: pd.DataFrame, y: Codes) -> FoldResult:
+        with threadpool_limits(limits=self.threads):
+            return self._evaluate(X, y)
+
+    def _evaluate(self, X: pd.DataFrame, y: Codes) -> FoldResult:
+        train, test = self.split.train, self.split.test
+        pipeline = clone(self.pipeline)
+        start = time.perf_counter()
+        pipeline.fit(X.iloc[train], y[train])
+        fitted = time.perf_counter()
+        predicted, probabilities = predict(pipeline, X.iloc[test], self.n_segments)
+        predicted_at = time.perf_counter()
+        return FoldResult(
+            split=self.split,
+            predicted=predicted,
+            probabilities=probabilities,
+            importance=self._importance(pipeline, X.iloc[test], y[test]),
+            own_importance=_own_importance(pipeline) if self.repeats else pd.Series(dtype=float),
+            fit_seconds=fitted - start,
+            predict_seconds=predicted_at - fitted,
+        )
+
+    def _importance(self, pipeline: Pipeline, X: pd.DataFrame, y: Codes) -> pd.DataFrame:
+        if not self.repeats:
+            return pd.DataFrame({"feature": [], "drop": []})
+        rng = np.random.default_rng([self.seed, self.split.repeat, self.split.fold])
+        return permutation_importance(
+            pipeline, X, y, self.segments, metric=self.metric, repeats=self.repeats, rng=rng
+        )
+
+
+def _run(
+    tasks: Sequence[_FoldTask], X: pd.DataFrame, y: Codes, n_jobs: int, progress: Progress | None
+) -> list[FoldResult]:
+    """Run the tasks, the first one here; the rest in processes if that is worth their start."""
+    report = progress or (lambda done, total, what: None)
+    start = time.perf_counter()
+    results: list[FoldResult] = [tasks[0](X, y)]
+    first_s = time.perf_counter() - start
+    report(1, len(tasks), tasks[0].name)
+    rest = tasks[1:]
+    workers = min(joblib.cpu_count() if n_jobs == -1 else n_jobs, len(rest))
+    # Baselines are quick; the pipeline of the first task is the one that takes time.
+    left_s = first_s * sum(task.name == tasks[0].name for task in rest)
+    if workers > 1 and left_s * (1 - 1 / workers) > WORKER_START_S:
+        parallel = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)
+        done = parallel(joblib.delayed(task)(X, y) for task in rest)
+    else:
+        done = (task(X, y) for task in rest)
+    for i, result in enumerate(done, start=2):
+        results.append(result)
+        report(i, len(tasks), tasks[i - 1].name)
+    return results
+
+
+def predict(
+    pipeline: Pipeline, X: pd.DataFrame, n_segments: int
+) -> tuple[Codes, NDArray[np.float64] | None]:
+    """Predict segment codes, and probabilities where the model has them.
+
+    Returns
+    -------
+    predicted : ndarray of int, shape (n,)
+    probabilities : ndarray of float, shape (n, n_segments), or None
+        A segment that the training rows lacked has probability 0.
+    """
+    classes = np.asarray(pipeline.classes_)
+    if not hasattr(pipeline, "predict_proba"):
+        return np.asarray(pipeline.predict(X)).astype(int), None
+    known = np.asarray(pipeline.predict_proba(X), dtype=np.float64)
+    probabilities = np.zeros((len(X), n_segments))
+    probabilities[:, classes] = known
+    # One pass for both where the segment is the likeliest one, as it is for most classifiers.
+    if _predicts_likeliest(pipeline.steps[-1][1]):
+        return classes[known.argmax(axis=1)].astype(int), probabilities
+    return np.asarray(pipeline.predict(X)).astype(int), probabilities
+
+
+def _predicts_likeliest(model: Any) -> bool:
+    return type(model).__name__ in {
+        "LGBMClassifier",
+        "XGBClassifier",
+        "HistGradientBoostingClassifier",
+        "RandomForestClassifier",
+        "ExtraTreesClassifier",
+    }
+
+
+def permutation_importance(
+    pipeline: Pipeline,
+    X: pd.DataFrame,
+    y: Codes,
+    segments: Sequence[str],
+    *,
+    metric: str,
+    repeats: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Measure how much a metric loses when one column's values are dealt to other customers.
+
+    Parameters
+    ----------
+    pipeline : fitted Pipeline
+    X, y : rows that the pipeline has not seen
+    metric : str
+        A loss counts as positive whatever the direction of the metric.
+    repeats : int
+        Shuffles of each column; all of them are predicted in one call.
+
+    Returns
+    -------
+    DataFrame with columns ``feature, drop``, one row per column and shuffle
+
+    References
+    ----------
+    Breiman (2001). Random Forests. Machine Learning 45, 5-32.
+    """
+    sign = 1 if metric_by_name(metric).greater_is_better else -1
+
+    def value(predicted: Codes, probabilities: NDArray[np.float64] | None) -> float:
+        return sign * score(y, predicted, probabilities, segments).get(metric, math.nan)
+
+    n, n_segments = len(X), len(segments)
+    reference = value(*predict(pipeline, X, n_segments))
+    rows = []
+    for column in X.columns:
+        shuffled = pd.concat([X] * repeats, ignore_index=True)
+        order = np.concatenate([rng.permutation(n) for _ in range(repeats)])
+        # take keeps the dtype, and with it the role of the column.
+        shuffled[column] = X[column].take(order).reset_index(drop=True)
+        predicted, probabilities = predict(pipeline, shuffled, n_segments)
+        for i in range(repeats):
+            part = slice(i * n, (i + 1) * n)
+            shares = None if probabilities is None else probabilities[part]
+            rows.append((column, reference - value(predicted[part], shares)))
+    return pd.DataFrame(rows, columns=["feature", "drop"])
+
+
+def _own_importance(pipeline: Pipeline) -> pd.Series:
+    """Return the model's own importance (impurity, gain or mean absolute coefficient)."""
+    model = pipeline.steps[-1][1]
+    if hasattr(model, "feature_importances_"):
+        values = np.asarray(model.feature_importances_, dtype=float)
+    elif hasattr(model, "coef_"):
+        values = np.abs(np.atleast_2d(model.coef_)).mean(axis=0)
+    else:
+        return pd.Series(dtype=float)
+    names = pipeline[:-1].get_feature_names_out()
+    return pd.Series(values, index=[str(name) for name in names])
+
+
+def fold_scores(results: Sequence[FoldResult], y: Codes, segments: Sequence[str]) -> pd.DataFrame:
+    """Return the long table ``repeat, fold, metric, value`` of stored predictions."""
+    rows = [
+        (result.split.repeat, result.split.fold, metric, value)
+        for result in results
+        for metric, value in score(
+            y[result.split.test], result.predicted, result.probabilities, segments
+        ).items()
+    ]
+    return pd.DataFrame(rows, columns=["repeat", "fold", "metric", "value"])
+
+
+def predictions_table(
+    results: Sequence[FoldResult], y: Codes, ids: pd.Series, segments: Sequence[str]
+) -> pd.DataFrame:
+    """Return one row per customer and repeat, in the order of repeats and rows.
+
+    Columns: ``row`` (from 0, in the order of the table), ``id``, ``repeat``, ``fold``, ``true``,
+    ``predicted``, and ``probability[...]`` per segment where the model has probabilities.
+    """
+    names = np.asarray(segments, dtype=object)
+    parts = []
+    for result in results:
+        test = result.split.test
+        part = pd.DataFrame(
+            {
+                "row": test,
+                "id": ids.iloc[test].to_numpy(),
+                "repeat": result.split.repeat,
+                "fold": result.split.fold,
+                "true": names[y[test]],
+                "predicted": names[result.predicted],
+            }
+        )
+        if result.probabilities is not None:
+            for code, name in enumerate(segments):
+                part[f"probability[{name}]"] = result.probabilities[:, code]
+        parts.append(part)
+    return pd.concat(parts).sort_values(["repeat", "row"], ignore_index=True)
+
+
+def importance_table(results: Sequence[FoldResult]) -> pd.DataFrame:
+    """Return ``kind, feature, mean, std`` over folds, most important first within a kind.
+
+    ``kind`` is ``permutation`` (loss of the primary metric on held-out rows, by column of the
+    table) or ``model`` (the model's own figure on its training rows, by transformed feature).
+    """
+    permutation = [result.importance.groupby("feature")["drop"].mean() for result in results]
+    own = [result.own_importance for result in results]
+    tables = [_over_folds("permutation", permutation), _over_folds("model", own)]
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+def _over_folds(kind: str, folds: Sequence[pd.Series]) -> pd.DataFrame:
+    values = pd.concat(folds, axis=1).fillna(0.0)
+    table = pd.DataFrame(
+        {
+            "kind": kind,
+            "feature": values.index,
+            "mean": values.mean(axis=1).to_numpy(),
+            "std": values.std(axis=1).to_numpy() if values.shape[1] > 1 else math.nan,
+        }
+    )
+    return table.sort_values(["mean", "feature"], ascending=[False, True], ignore_index=True)
+
+
+def confusion_table(predictions: pd.DataFrame, segments: Sequence[str]) -> pd.DataFrame:
+    """Return counts of customers, true segments as rows and predicted ones as columns."""
+    table = pd.crosstab(predictions["true"], predictions["predicted"])
+    return table.reindex(index=list(segments), columns=list(segments), fill_value=0)
+
+
+def check_metrics(config: EvaluationConfig) -> None:
+    """Raise ``ConfigError`` for a metric that does not exist."""
+    for key, names in (("metric", [config.metric]), ("metrics", config.metrics)):
+        for name in names:
+            try:
+                metric_by_name(name)
+            except ConfigError as error:
+                raise ConfigError(f"evaluation.{key}: {error}") from error

@@ -1,0 +1,441 @@
+"""Transformers of our own: scikit-learn estimators that turn table columns into features.
+
+The dtypes of a feature table are its column roles:
+
+=============  ================================================  =======
+role           dtype                                             missing
+=============  ================================================  =======
+numeric        float64                                           NaN
+categorical    object, the cells are str                         NaN
+ordinal        ordered ``pandas.CategoricalDtype``               NaN
+date           datetime64, no time zone                          NaT
+=============  ================================================  =======
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import TargetEncoder
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from segexp.errors import ConfigError, did_you_mean
+
+ROLES = ("numeric", "categorical", "ordinal", "date")
+
+MISSING = "(missing)"
+OTHER = "(other)"
+
+
+@dataclass(frozen=True)
+class RoleColumns:
+    """Select the columns of one role; a column selector for ``ColumnTransformer``.
+
+    Parameters
+    ----------
+    role : {"numeric", "categorical", "ordinal", "date"}
+
+    Raises
+    ------
+    ConfigError
+        If there is no such role.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"age": [31.0], "job": pd.Series(["Doctor"], dtype=object)})
+    >>> RoleColumns("categorical")(X)
+    ['job']
+    """
+
+    role: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            hint = did_you_mean(self.role, ROLES)
+            raise ConfigError(f"no column role {self.role!r}; there is {', '.join(ROLES)}{hint}")
+
+    def __call__(self, X: pd.DataFrame) -> list[str]:
+        """Return the names of the columns of this role, in the order of the table."""
+        return [name for name, dtype in X.dtypes.items() if _role(dtype) == self.role]
+
+
+def _role(dtype: Any) -> str | None:
+    if isinstance(dtype, pd.CategoricalDtype):
+        return "ordinal" if dtype.ordered else "categorical"
+    if pd.api.types.is_numeric_dtype(dtype):
+        return "numeric"
+    if isinstance(dtype, np.dtype) and dtype.kind == "M":
+        return "date"
+    if pd.api.types.is_object_dtype(dtype) or pd.api.types.is_string_dtype(dtype):
+        return "categorical"
+    return None
+
+
+class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Clip each numeric column to quantiles seen during ``fit``.
+
+    A few very large spenders otherwise set the scale of every distance. NaN stays NaN.
+
+    Parameters
+    ----------
+    lower, upper : float, default=0.01 and 0.99
+        Quantiles in [0, 1], ``lower < upper``.
+
+    Attributes
+    ----------
+    bounds_ : ndarray of shape (2, n_features)
+        Lower and upper bound of each column, in the units of the input; infinite for a column
+        without any value.
+    """
+
+    def __init__(self, lower: float = 0.01, upper: float = 0.99) -> None:
+        self.lower = lower
+        self.upper = upper
+
+    def fit(self, X: Any, y: Any = None) -> QuantileClipper:
+        """Learn the bounds of each column from its values that are not missing."""
+        if not 0 <= self.lower < self.upper <= 1:
+            raise ConfigError(
+                f"QuantileClipper needs 0 <= lower < upper <= 1, "
+                f"got lower={self.lower} and upper={self.upper}"
+            )
+        X = validate_data(self, X, dtype=float, ensure_all_finite="allow-nan")
+        self.bounds_ = np.array([self._bounds(column[~np.isnan(column)]) for column in X.T]).T
+        return self
+
+    def _bounds(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        if values.size == 0:
+            return np.array([-np.inf, np.inf])
+        return np.quantile(values, [self.lower, self.upper])
+
+    def transform(self, X: Any) -> npt.NDArray[np.float64]:
+        """Return ``X`` with every value moved to the nearest bound of its column."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=float, ensure_all_finite="allow-nan", reset=False)
+        return np.clip(X, *self.bounds_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class _FrameTransformer(TransformerMixin, BaseEstimator):
+    """A transformer whose input must be a DataFrame, as only that has a dtype per column."""
+
+    def _checked(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        if not isinstance(X, pd.DataFrame):
+            raise ConfigError(
+                f"{type(self).__name__} needs a pandas DataFrame, got {type(X).__name__}; "
+                "put it first among the steps of its role"
+            )
+        return validate_data(self, X, reset=reset, skip_check_array=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+class CategoryEncoder(OneToOneFeatureMixin, _FrameTransformer):
+    """Strings to pandas categories, for models that split on categories by themselves.
+
+    The categories of a column are the levels seen during ``fit``, sorted by name. Missing cells
+    and levels that were not seen become missing, which these models understand.
+
+    Parameters
+    ----------
+    max_categories : int, default=255
+        Most categories of a column, 2 or more. The most frequent levels are kept (ties by
+        name); the others share one category ``"(other)"``, which counts. 255 is the most that
+        ``HistGradientBoostingClassifier`` accepts.
+
+    Attributes
+    ----------
+    categories_ : list of ndarray of str
+        Categories of each column; ``"(other)"``, where there is one, is last.
+    rare_ : list of ndarray of str
+        Levels of each column that were put into ``"(other)"``.
+    """
+
+    def __init__(self, max_categories: int = 255) -> None:
+        self.max_categories = max_categories
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> CategoryEncoder:
+        """Learn the categories of each column."""
+        if self.max_categories < 2:
+            raise ConfigError(
+                f"CategoryEncoder needs max_categories of 2 or more, got {self.max_categories}"
+            )
+        X = self._checked(X, reset=True)
+        learned = [self._levels(column) for _, column in X.items()]
+        self.categories_ = [categories for categories, _ in learned]
+        self.rare_ = [rare for _, rare in learned]
+        return self
+
+    def _levels(self, column: pd.Series) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        counts = column.value_counts()
+        ranked = sorted(counts.index, key=lambda level: (-counts[level], level))
+        if len(ranked) <= self.max_categories:
+            return _objects(sorted(ranked)), _objects([])
+        n_kept = self.max_categories - 1
+        return _objects([*sorted(ranked[:n_kept]), OTHER]), _objects(sorted(ranked[n_kept:]))
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return a DataFrame of pandas categories with the columns and the index of ``X``."""
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        encoded = [
+            _to_categories(column, categories, rare)
+            for (_, column), categories, rare in zip(
+                X.items(), self.categories_, self.rare_, strict=True
+            )
+        ]
+        return pd.DataFrame(dict(enumerate(encoded)), index=X.index).set_axis(X.columns, axis=1)
+
+
+def _objects(levels: Iterable[str]) -> npt.NDArray[Any]:
+    return np.array(list(levels), dtype=object)
+
+
+def _to_categories(
+    column: pd.Series, categories: npt.NDArray[Any], rare: npt.NDArray[Any]
+) -> pd.Categorical:
+    values = column.to_numpy(dtype=object)
+    codes = pd.Index(categories, dtype=object).get_indexer(values)
+    codes[pd.Index(rare, dtype=object).get_indexer(values) >= 0] = len(categories) - 1
+    return pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype=object))
+
+
+class OrdinalCodes(OneToOneFeatureMixin, _FrameTransformer):
+    """Ordered categories to their ranks 0, 1, ... as floats; missing cells become NaN.
+
+    ``sklearn.preprocessing.OrdinalEncoder`` would sort the levels by name and lose their order.
+
+    Attributes
+    ----------
+    categories_ : list of ndarray
+        Levels of each column, lowest first.
+    """
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> OrdinalCodes:
+        """Remember the declared levels of each column, also those that no row has."""
+        X = self._checked(X, reset=True)
+        for name, dtype in X.dtypes.items():
+            if _role(dtype) != "ordinal":
+                raise ConfigError(
+                    f"OrdinalCodes needs ordered categories, column {name!r} is {dtype}"
+                )
+        self.categories_ = [_objects(dtype.categories) for dtype in X.dtypes]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the ranks, shape (n_samples, n_features); unknown levels become NaN."""
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        codes = np.empty(X.shape)
+        for j, ((_, column), levels) in enumerate(zip(X.items(), self.categories_, strict=True)):
+            codes[:, j] = pd.Index(levels, dtype=object).get_indexer(column.to_numpy(dtype=object))
+        codes[codes < 0] = np.nan
+        return codes
+
+
+class DateFeatures(_FrameTransformer):
+    """Dates to numbers that a model can split or weigh.
+
+    A column ``joined`` becomes ``joined_days_ago``, the days from the date to the latest date
+    that ``fit`` saw in the column (negative for later dates), and ``joined_year``,
+    ``joined_month`` (1 to 12) and ``joined_weekday`` (0 is Monday), each only if it varies among
+    the rows of ``fit``. NaT becomes NaN in all of them.
+
+    Attributes
+    ----------
+    latest_ : ndarray of datetime64[ns], shape (n_features,)
+        Latest date of each column; NaT for a column without dates.
+    parts_ : list of list of str
+        The parts kept of each column, out of year, month and weekday.
+    """
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> DateFeatures:
+        """Learn the latest date and the parts that vary, column by column."""
+        X = self._checked(X, reset=True)
+        for name, dtype in X.dtypes.items():
+            if _role(dtype) != "date":
+                raise ConfigError(f"DateFeatures needs dates, column {name!r} is {dtype}")
+        latest = [column.max() for _, column in X.items()]
+        self.latest_ = np.array(latest, dtype="datetime64[ns]")
+        self.parts_ = [
+            [part for part, values in _date_parts(column).items() if values.nunique() > 1]
+            for _, column in X.items()
+        ]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the features, shape (n_samples, n_features_out)."""
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        features = []
+        for (_, column), latest, kept in zip(X.items(), self.latest_, self.parts_, strict=True):
+            features.append((latest - column) / pd.Timedelta(days=1))
+            parts = _date_parts(column)
+            features.extend(parts[part] for part in kept)
+        return np.column_stack(features).astype(float)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
+        """Return the names described above, in the order of the columns of ``transform``."""
+        check_is_fitted(self)
+        return _objects(
+            f"{name}_{feature}"
+            for name, parts in zip(self.feature_names_in_, self.parts_, strict=True)
+            for feature in ("days_ago", *parts)
+        )
+
+
+def _date_parts(column: pd.Series) -> dict[str, pd.Series]:
+    dates = column.dt
+    return {"year": dates.year, "month": dates.month, "weekday": dates.day_of_week}
+
+
+class CategoryPairs(_FrameTransformer):
+    """Categorical columns, and pairs of them joined into one column each.
+
+    ``gender="F", job="Doctor"`` adds ``gender & job = "F & Doctor"``: what holds only for a
+    combination becomes visible to an encoder that looks at one column at a time. Missing cells
+    take part as ``"(missing)"``.
+
+    Parameters
+    ----------
+    max_pairs : int, default=10
+        Most pairs that are added. Those with the fewest combinations among the rows of ``fit``
+        are taken (ties by the order of the columns), as they have most customers per
+        combination; columns with a single level are never paired.
+
+    Attributes
+    ----------
+    pairs_ : list of tuple of int
+        Positions of the two columns of each pair.
+    """
+
+    def __init__(self, max_pairs: int = 10) -> None:
+        self.max_pairs = max_pairs
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> CategoryPairs:
+        """Choose the pairs."""
+        if self.max_pairs < 0:
+            raise ConfigError(f"CategoryPairs needs max_pairs of 0 or more, got {self.max_pairs}")
+        X = self._checked(X, reset=True)
+        coded = [pd.factorize(column, use_na_sentinel=False) for _, column in X.items()]
+        varying = [j for j, (_, levels) in enumerate(coded) if len(levels) > 1]
+
+        def n_combinations(pair: tuple[int, int]) -> int:
+            (first, _), (second, levels) = coded[pair[0]], coded[pair[1]]
+            return len(np.unique(first * len(levels) + second))
+
+        pairs = sorted(itertools.combinations(varying, 2), key=n_combinations)
+        self.pairs_ = sorted(pairs[: self.max_pairs])
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[Any]:
+        """Return the columns of ``X`` as they are, then one column of str for each pair."""
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        cells = X.to_numpy(dtype=object)
+        filled = np.where(X.isna(), MISSING, cells)
+        joined = [filled[:, i] + " & " + filled[:, j] for i, j in self.pairs_]
+        return np.column_stack([cells, *joined])
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
+        """Return the names of the columns, then ``"a & b"`` for each pair."""
+        check_is_fitted(self)
+        names = list(self.feature_names_in_)
+        return _objects([*names, *(f"{names[i]} & {names[j]}" for i, j in self.pairs_)])
+
+
+class CrossFitTargetEncoder(TransformerMixin, BaseEstimator):
+    """``sklearn.preprocessing.TargetEncoder`` with seeded folds under every version.
+
+    scikit-learn takes the seed of the internal folds as ``random_state`` up to 1.8, and inside a
+    splitter from 1.9 on, where ``random_state`` warns. Folds are not stratified (from 1.9 on), so
+    that a segment with a handful of customers raises no warning.
+
+    Parameters
+    ----------
+    smooth : "auto" or float, default="auto"
+        Weight of the mean over all customers against the mean of the level, in customers;
+        "auto" is the empirical Bayes estimate of Micci-Barreca (2001), see ``TargetEncoder``.
+    n_splits : int, default=5
+        Number of internal folds: ``fit_transform`` encodes each customer by customers of the
+        other folds.
+    random_state : int or None, default=None
+        Seed of the internal folds.
+
+    Attributes
+    ----------
+    encoder_ : TargetEncoder
+        Fitted on all rows; ``transform`` uses it.
+    """
+
+    def __init__(
+        self, smooth: float | str = "auto", n_splits: int = 5, random_state: int | None = None
+    ) -> None:
+        self.smooth = smooth
+        self.n_splits = n_splits
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> CrossFitTargetEncoder:
+        """Learn the encoding of each level from all rows."""
+        self._remember(TargetEncoder(smooth=self.smooth).fit(X, y))
+        return self
+
+    def fit_transform(self, X: Any, y: Any) -> npt.NDArray[np.float64]:
+        """Fit on all rows, and return each row encoded without its own segment.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), or (n_samples, n_features * n_segments) where
+        there are more than two segments
+            The share of each segment (of the second of two) among the customers of the level.
+        """
+        encoder = TargetEncoder(smooth=self.smooth, **self._folds())
+        encoded = encoder.fit_transform(X, y)
+        self._remember(encoder)
+        return encoded
+
+    def _folds(self) -> dict[str, Any]:
+        takes_seed = getattr(TargetEncoder(), "random_state", "deprecated") != "deprecated"
+        if takes_seed:
+            return {"cv": self.n_splits, "random_state": self.random_state}
+        return {"cv": KFold(self.n_splits, shuffle=True, random_state=self.random_state)}
+
+    def _remember(self, encoder: TargetEncoder) -> None:
+        # The splitter has done its work, and skops does not trust it by itself.
+        self.encoder_ = encoder.set_params(cv=self.n_splits)
+        self.n_features_in_ = encoder.n_features_in_
+        if hasattr(encoder, "feature_names_in_"):
+            self.feature_names_in_ = encoder.feature_names_in_
+
+    def transform(self, X: Any) -> npt.NDArray[np.float64]:
+        """Encode rows that ``fit`` did not see; unknown levels get the share over all rows."""
+        check_is_fitted(self)
+        return self.encoder_.transform(X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
+        """Return the names that ``TargetEncoder`` gives."""
+        check_is_fitted(self)
+        return self.encoder_.get_feature_names_out(input_features)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = True
+        return tags

@@ -1,0 +1,333 @@
+"""The run directory: the only module that knows its file names.
+
+A run directory appears under its final name complete with config and manifest, and its status
+says how far it got. ``completed`` is written last.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segexp.errors import FailedRun, RunError, SegexpError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+
+CONFIG = "config.yaml"
+OVERRIDES = "overrides.txt"
+MANIFEST = "manifest.json"
+SCORES = "scores.csv"
+BASELINES = "baselines.csv"
+TIMINGS = "timings.csv"
+SUMMARY = "summary.json"
+PREDICTIONS = "predictions.parquet"
+IMPORTANCE = "importance.csv"
+LOG = "run.log"
+MODEL = "model"
+PIPELINE = "model/pipeline.skops"
+MODEL_SCHEMA = "model/schema.json"
+
+RUNNING, COMPLETED, FAILED, INTERRUPTED = "running", "completed", "failed", "interrupted"
+KILLED = "killed"  # never written: a run that says `running` while its process is gone
+
+
+def utc_now() -> datetime:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory that exists, whatever its status."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def status(self) -> str:
+        """completed, failed, interrupted, running, or killed (its process is gone)."""
+        status = str(self.manifest["status"])
+        return KILLED if status == RUNNING and not self._is_alive() else status
+
+    def _is_alive(self) -> bool:
+        process = self.manifest.get("process")
+        here = isinstance(process, dict) and process.get("host") == socket.gethostname()
+        # There is no way to tell from here for another machine's run, nor on Windows, where
+        # signal 0 is not a question.
+        if not here or sys.platform == "win32":
+            return True
+        try:
+            os.kill(int(process["pid"]), 0)
+        except PermissionError:
+            return True
+        except (OSError, KeyError, TypeError, ValueError, OverflowError):
+            return False
+        return True
+
+    def read_summary(self) -> dict[str, dict[str, Any]]:
+        """Return metric -> mean, std, interval, n."""
+        return dict(_read_json(self.path / SUMMARY))
+
+    def read_scores(self) -> pd.DataFrame:
+        """Return the long table ``repeat, fold, metric, value``."""
+        return _read_csv(self.path / SCORES)
+
+    def read_baselines(self) -> pd.DataFrame:
+        """Return the long table ``baseline, repeat, fold, metric, value``."""
+        return _read_csv(self.path / BASELINES)
+
+    def read_importance(self) -> pd.DataFrame:
+        """Return the long table ``kind, feature, mean, std``."""
+        return _read_csv(self.path / IMPORTANCE)
+
+    def read_predictions(self) -> pd.DataFrame:
+        """Return one row per customer and repeat."""
+        import pandas as pd
+
+        path = self.path / PREDICTIONS
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_cause(error)}"
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {_cause(error)}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is not valid JSON: {_cause(error)}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {_cause(error)}") from error
+
+
+def open_run(path: Path) -> Run:
+    """Open a run directory.
+
+    Raises
+    ------
+    RunError
+        If there is none, its manifest cannot be read, or it was written by a newer segexp.
+    """
+    if not path.is_dir():
+        raise RunError(f"{path}: there is no such folder; `segexp ls` lists the runs")
+    if not (path / MANIFEST).is_file():
+        raise RunError(f"{path} is not a run directory: it has no {MANIFEST}")
+    manifest = _read_json(path / MANIFEST)
+    version = manifest.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise RunError(
+            f"{path} was written with schema version {version!r}; "
+            f"this segexp reads version {SCHEMA_VERSION}"
+        )
+    if manifest.get("status") not in (RUNNING, COMPLETED, FAILED, INTERRUPTED):
+        raise RunError(f"{path / MANIFEST}: unknown status {manifest.get('status')!r}")
+    return Run(path, manifest)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Return the run directories in ``folder`` (itself, one or two levels down), by name."""
+    if (folder / MANIFEST).is_file():
+        return [folder]
+    found = {path.parent for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}/{MANIFEST}")}
+    return sorted(
+        path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    )
+
+
+class RunWriter:
+    """A run directory that is being written."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self._manifest = manifest
+
+    def update(self, **entries: Any) -> None:
+        """Add entries to the manifest and write it."""
+        self._manifest |= entries
+        self.write_json(MANIFEST, self._manifest)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file so that a reader sees the old content or the new, never a part."""
+        target = self.path / name
+        partial = target.with_name(f".{target.name}.partial")
+        with _writing(target):
+            target.parent.mkdir(exist_ok=True)
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON object; numbers that are not finite are an error."""
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        self.write_text(name, text + "\n")
+
+    def write_csv(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table without its index; floats keep all their digits."""
+        self.write_text(name, table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL))
+
+    def write_parquet(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as Parquet."""
+        with _writing(self.path / name):
+            table.to_parquet(self.path / name, index=False)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a binary file."""
+        target = self.path / name
+        with _writing(target):
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(content)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {_cause(error)}{_remedy(error)}") from error
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "; free some space, or say run.outputs=DIR for another place"
+    return "; say run.outputs=DIR for another place"
+
+
+@contextmanager
+def new_run(
+    outputs: Path, dataset: str, name: str, texts: Mapping[str, str], manifest: Mapping[str, Any]
+) -> Iterator[RunWriter]:
+    """Create a run directory; it says ``completed`` only if the block ends without an error.
+
+    Parameters
+    ----------
+    outputs : Path
+        Where runs land; made if it is not there.
+    dataset, name : str
+        The directory is ``outputs/dataset/name``, with ``-2``, ``-3``, ... where that exists.
+    texts : mapping of file name to content
+        Files that are there from the first moment, such as the config.
+    manifest : mapping
+        Entries that are known before anything is computed.
+
+    Raises
+    ------
+    RunError
+        If it cannot be created; then nothing is left behind.
+    FailedRun
+        If the block raises; the directory is kept and says why.
+    """
+    parent = outputs / dataset
+    hidden = parent / f".new-{uuid.uuid4().hex}"
+    start, clock = utc_now(), time.perf_counter()
+    writer = RunWriter(
+        hidden,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "status": RUNNING,
+            **manifest,
+            "process": {"pid": os.getpid(), "host": socket.gethostname()},
+            "start": start.isoformat(),
+        },
+    )
+    try:
+        with _writing(hidden):
+            hidden.mkdir(parents=True)
+        for file, text in texts.items():
+            writer.write_text(file, text)
+        writer.update()
+        writer.path = _rename_to_free_name(hidden, parent, f"{start:%Y%m%dT%H%M%SZ}-{name}")
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    with _logging_to(writer.path / LOG):
+        try:
+            yield writer
+        except KeyboardInterrupt:
+            _end(writer, INTERRUPTED, clock)
+            raise
+        except Exception as error:
+            cause = _cause(error) if isinstance(error, SegexpError) else _named(error)
+            logging.getLogger("segexp").error("run failed", exc_info=True)
+            _end(writer, FAILED, clock, cause=cause)
+            raise FailedRun(f"run {writer.path} failed: {cause}") from error
+    _end(writer, COMPLETED, clock)
+
+
+def _rename_to_free_name(hidden: Path, parent: Path, name: str) -> Path:
+    for number in range(1, 10_000):
+        target = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            # mkdir, not rename, decides who gets a name: rename would replace an empty folder.
+            target.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"{target} cannot be written: {_cause(error)}") from error
+        hidden.replace(target)
+        return target
+    raise RunError(f"{parent / name}: 9,999 runs have this name already")
+
+
+def _end(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
+    seconds = round(time.perf_counter() - clock, 3)
+    writer.update(status=status, end=utc_now().isoformat(), seconds=seconds, **entries)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Write what ``segexp`` logs, and the warnings of libraries, to the run's log."""
+    with _writing(path):
+        handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger("segexp"), logging.getLogger("py.warnings")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,78 @@
+"""Fitted pipelines on disk, in skops' format: loading one never runs code from the file.
+
+A file may name types; those of this fixed list are rebuilt, any other is refused.
+"""
+
+from __future__ import annotations
+
+from sklearn.pipeline import Pipeline
+
+from segexp.errors import RunError
+
+# What skops does not trust by itself and the shipped models and preprocessings need.
+TRUSTED = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "numpy.dtype",
+    "segexp.features.CategoryEncoder",
+    "segexp.features.CategoryPairs",
+    "segexp.features.CrossFitTargetEncoder",
+    "segexp.features.DateFeatures",
+    "segexp.features.OrdinalCodes",
+    "segexp.features.QuantileClipper",
+    "segexp.features.RoleColumns",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.tree._tree.Tree",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+)
+
+
+def dump_pipeline(pipeline: Pipeline) -> bytes:
+    """Return a fitted pipeline as the bytes of a skops file.
+
+    Raises
+    ------
+    RunError
+        If it holds a type that :func:`load_pipeline` would refuse, so that nothing is written
+        which cannot be read back.
+    """
+    import skops.io
+
+    content: bytes = skops.io.dumps(pipeline)
+    if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED)):
+        raise RunError(
+            f"the fitted model cannot be saved: it holds types that are not trusted to be "
+            f"loaded ({', '.join(unknown)}); say evaluation.final_model=false to run without it"
+        )
+    return content
+
+
+def load_pipeline(content: bytes, name: str) -> Pipeline:
+    """Load a fitted pipeline; ``name`` is what an error calls the file.
+
+    Raises
+    ------
+    RunError
+        If the file is damaged or names a type that is not trusted.
+    """
+    import zipfile
+
+    import skops.io
+
+    try:
+        unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED))
+        if unknown:
+            raise RunError(
+                f"{name} names types that are not trusted ({', '.join(unknown)}); it was not loaded"
+            )
+        pipeline = skops.io.loads(content, trusted=list(TRUSTED))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise RunError(f"{name} is not a saved model: {' '.join(str(error).split())}") from error
+    if not isinstance(pipeline, Pipeline):
+        raise RunError(f"{name} holds a {type(pipeline).__name__}, not a pipeline")
+    return pipeline
