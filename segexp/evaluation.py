@@ -34,6 +34,9 @@ Progress = Callable[[int, int, str], None]  # done, total, what was done
 # done here, where everything is imported already.
 WORKER_START_S = 3.0
 
+# Shuffled tables are predicted together up to this size, about 0.2 GB as Python objects.
+CELLS_PER_CALL = 5_000_000
+
 
 @dataclass(frozen=True)
 class Split:
@@ -338,7 +341,7 @@ def permutation_importance(
     metric : str
         A loss counts as positive whatever the direction of the metric.
     repeats : int
-        Shuffles of each column; all of them are predicted in one call.
+        Shuffles of each column.
 
     Returns
     -------
@@ -349,24 +352,42 @@ def permutation_importance(
     Breiman (2001). Random Forests. Machine Learning 45, 5-32.
     """
     sign = 1 if metric_by_name(metric).greater_is_better else -1
+    n_segments = len(segments)
 
     def value(predicted: Codes, probabilities: NDArray[np.float64] | None) -> float:
         return sign * score(y, predicted, probabilities, segments).get(metric, math.nan)
 
-    n, n_segments = len(X), len(segments)
-    reference = value(*predict(pipeline, X, n_segments))
+    predicted, probabilities = predict(pipeline, X, n_segments)
+    reference = value(predicted, probabilities)
+    shuffles = [(column, rng.permutation(len(X))) for column in X.columns for _ in range(repeats)]
+    per_call = max(1, CELLS_PER_CALL // max(X.size, 1))
     rows = []
-    for column in X.columns:
-        shuffled = pd.concat([X] * repeats, ignore_index=True)
-        order = np.concatenate([rng.permutation(n) for _ in range(repeats)])
-        # take keeps the dtype, and with it the role of the column.
-        shuffled[column] = X[column].take(order).reset_index(drop=True)
-        predicted, probabilities = predict(pipeline, shuffled, n_segments)
-        for i in range(repeats):
-            part = slice(i * n, (i + 1) * n)
-            shares = None if probabilities is None else probabilities[part]
-            rows.append((column, reference - value(predicted[part], shares)))
+    for start in range(0, len(shuffles), per_call):
+        part = shuffles[start : start + per_call]
+        changed = [_changed_rows(X[column], order) for column, order in part]
+        tables = [
+            X.take(where).assign(**{column: X[column].take(order[where]).array})
+            for (column, order), where in zip(part, changed, strict=True)
+        ]
+        answers, shares = predict(pipeline, pd.concat(tables, ignore_index=True), n_segments)
+        ends = np.cumsum([len(where) for where in changed])
+        for (column, _), where, end in zip(part, changed, ends, strict=True):
+            here = slice(end - len(where), end)
+            shuffled, probable = predicted.copy(), None
+            shuffled[where] = answers[here]
+            if probabilities is not None and shares is not None:
+                probable = probabilities.copy()
+                probable[where] = shares[here]
+            rows.append((column, reference - value(shuffled, probable)))
     return pd.DataFrame(rows, columns=["feature", "drop"])
+
+
+def _changed_rows(column: pd.Series, order: Codes) -> Codes:
+    """Return the rows that a shuffle gives another value; the rest keep their prediction."""
+    codes = pd.factorize(column)[0]
+    # One row at least, so that there is something to predict for a constant column too.
+    changed = np.flatnonzero(codes != codes[order])
+    return changed if len(changed) else np.zeros(1, dtype=np.intp)
 
 
 def _own_importance(pipeline: Pipeline) -> pd.Series:

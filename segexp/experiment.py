@@ -162,8 +162,8 @@ def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None =
         config.evaluation, dataset.y, dataset.groups, config.run.split_seed, dataset.segments
     )
     texts = {
-        runs.CONFIG: config_to_yaml(config),
-        runs.OVERRIDES: shlex.join(["segexp", "run", *words]) + "\n",
+        runs.CONFIG: without_password(config_to_yaml(config)),
+        runs.OVERRIDES: without_password(shlex.join(["segexp", "run", *words])) + "\n",
     }
     outputs, folder = Path(config.run.outputs), _file_name(config.dataset.name)
     with runs.new_run(
@@ -177,6 +177,21 @@ def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None =
             _write_model(writer, plan, dataset)
         writer.update(peak_memory_mb=_peak_memory_mb())
     return runs.open_run(writer.path)
+
+
+def without_password(text: str) -> str:
+    """Return ``text`` with the password of every database address in it starred out.
+
+    A password that is written as ``$NAME``, an environment variable, is kept as that.
+
+    Examples
+    --------
+    >>> without_password("url: postgresql://ann:secret@host/shop")
+    'url: postgresql://ann:***@host/shop'
+    >>> without_password("url: postgresql://ann:$PASSWORD@host/shop")
+    'url: postgresql://ann:$PASSWORD@host/shop'
+    """
+    return re.sub(r"(://[^\s:/@'\"]*:)(?!\$)[^\s/'\"]*@", r"\1***@", text)
 
 
 def _judge(

@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,6 +53,34 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+_SCORE_COLUMNS: dict[str, type] = {"repeat": int, "fold": int, "metric": str, "value": float}
+
+_FACTS: dict[str, type] = {  # what the manifest of a run holds from its first moment
+    "model": str,
+    "preprocessing": str,
+    "search": str,
+    "metric": str,
+    "confidence": float,
+    "seed": int,
+    "segments": dict,
+    "tags": list,
+    "versions": dict,
+    "dataset.name": str,
+    "dataset.synthetic": bool,
+    "dataset.fingerprint": str,
+    "dataset.n_rows": int,
+    "dataset.n_rows_read": int,
+    "dataset.n_features": int,
+    "dataset.roles": dict,
+    "dataset.findings": list,
+    "split.protocol": str,
+    "split.n_splits": int,
+    "split.n_repeats": int,
+    "split.split_seed": int,
+    "split.hash": str,
+}
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory that exists, whatever its status."""
@@ -81,21 +109,47 @@ class Run:
             return False
         return True
 
+    def check_facts(self) -> None:
+        """Check that the manifest has what every run records before it computes anything.
+
+        Raises
+        ------
+        RunError
+            Names the first entry that is missing or of another kind.
+        """
+        for key, kind in _FACTS.items():
+            value: Any = self.manifest
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if not isinstance(value, kind):
+                raise RunError(f"{self.path / MANIFEST}: {key} is missing or damaged: {value!r:.40}")
+
     def read_summary(self) -> dict[str, dict[str, Any]]:
         """Return metric -> mean, std, interval, n."""
-        return dict(_read_json(self.path / SUMMARY))
+        path = self.path / SUMMARY
+        summary = dict(_read_json(path))
+        for metric, entry in summary.items():
+            if not isinstance(entry, dict) or not {"mean", "std", "interval", "n"} <= set(entry):
+                raise RunError(f"{path}: the entry of {metric} is damaged: {entry!r:.40}")
+            interval = entry["interval"]
+            numbers = [entry["mean"], entry["std"], *(interval or [None, None])]
+            if len(numbers) != 4 or not all(isinstance(x, int | float | None) for x in numbers):
+                raise RunError(f"{path}: the entry of {metric} is damaged: {entry!r:.40}")
+        return summary
 
     def read_scores(self) -> pd.DataFrame:
         """Return the long table ``repeat, fold, metric, value``."""
-        return _read_csv(self.path / SCORES)
+        return _read_csv(self.path / SCORES, _SCORE_COLUMNS)
 
     def read_baselines(self) -> pd.DataFrame:
         """Return the long table ``baseline, repeat, fold, metric, value``."""
-        return _read_csv(self.path / BASELINES)
+        return _read_csv(self.path / BASELINES, {"baseline": str, **_SCORE_COLUMNS})
 
     def read_importance(self) -> pd.DataFrame:
         """Return the long table ``kind, feature, mean, std``."""
-        return _read_csv(self.path / IMPORTANCE)
+        return _read_csv(
+            self.path / IMPORTANCE, {"kind": str, "feature": str, "mean": float, "std": float}
+        )
 
     def read_predictions(self) -> pd.DataFrame:
         """Return one row per customer and repeat."""
@@ -130,11 +184,15 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+        # As text first: a segment or a column may be called "NA", and numpy rounds correctly.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        if missing := [column for column in columns if column not in table]:
+            raise RunError(f"{path} lacks the column {missing[0]!r}")
+        return table.astype(dict(columns))
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {_cause(error)}") from error
 
@@ -323,11 +381,14 @@ def _logging_to(path: Path) -> Iterator[None]:
     loggers = [logging.getLogger("segexp"), logging.getLogger("py.warnings")]
     for logger in loggers:
         logger.addHandler(handler)
+    level = loggers[0].level
+    loggers[0].setLevel(logging.INFO)
     logging.captureWarnings(True)
     try:
         yield
     finally:
         logging.captureWarnings(False)
+        loggers[0].setLevel(level)
         for logger in loggers:
             logger.removeHandler(handler)
         handler.close()

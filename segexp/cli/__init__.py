@@ -76,6 +76,8 @@ def _dispatch(words: list[str]) -> int:
         if message:  # without any command the help was shown already
             _say(f"{message}{hint}")
         return 2
+    if code == INTERRUPTED:  # typer turns Ctrl-C into an exit code
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

@@ -36,7 +36,9 @@ def say(text: object = "", style: str = "") -> None:
 def table(title: str, columns: Sequence[str], right: Sequence[str] = ()) -> Table:
     """Return an empty table; the columns named in ``right`` hold numbers."""
     # `caption` only carries the title: rich would wrap a title at the width of the columns.
-    made = Table(caption=clean(title), box=None, pad_edge=False, header_style="bold")
+    made = Table(
+        caption=clean(title), box=None, pad_edge=False, header_style="bold", show_header=any(columns)
+    )
     for name in columns:
         made.add_column(
             Text(clean(name)),

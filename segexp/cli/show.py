@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segexp.runs import Run
 
 
 def execute(path: str) -> int:
@@ -19,6 +23,7 @@ def execute(path: str) -> int:
     from segexp.runs import COMPLETED, open_run
 
     run = open_run(Path(path))
+    run.check_facts()
     say(f"{run.path}: {run.status}", style="bold")
     say(words_of(run.path))
     say()
@@ -36,7 +41,7 @@ def execute(path: str) -> int:
     return 0
 
 
-def _print_confusion(run) -> None:  # type: ignore[no-untyped-def]
+def _print_confusion(run: Run) -> None:
     from segexp.cli.console import add_row, show_table, table
     from segexp.evaluation import confusion_table
 
@@ -49,7 +54,7 @@ def _print_confusion(run) -> None:  # type: ignore[no-untyped-def]
     show_table(made)
 
 
-def _print_facts(run) -> None:  # type: ignore[no-untyped-def]
+def _print_facts(run: Run) -> None:
     from segexp.cli.console import add_row, show_table, table
 
     manifest = run.manifest

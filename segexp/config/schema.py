@@ -117,6 +117,10 @@ class DatasetConfig:
                 "dataset: give either dataset.query or dataset.table, "
                 f"got query={self.query!r} and table={self.table!r}",
             )
+        _require(
+            self.generator_seed >= 0,
+            f"dataset.generator_seed must be 0 or more, got {self.generator_seed}",
+        )
         if self.reader == "demo":
             _require(
                 self.n_customers is not None and self.n_customers >= 1,

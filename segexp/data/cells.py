@@ -29,6 +29,8 @@ DateArray = npt.NDArray[np.datetime64]
 
 TEXT = pa.large_string()
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+LEADING_ZERO = r"^[+-]?0[0-9]"  # as in the zip code 00501, which is not the number 501
+LONG_WHOLE = r"^[+-]?[0-9]{16,}$"
 EXACT = 2**53  # whole numbers below it are exact as float64
 
 ISO_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -138,13 +140,13 @@ def _arrow(values: Any) -> pa.Array:
 
 def _text_of_floats(values: pa.Array, decimal: str) -> pa.LargeStringArray:
     numbers = values.to_numpy(zero_copy_only=False)
-    missing = np.isnan(numbers)
-    known = numbers[~missing]
+    absent = np.isnan(numbers)
+    known = numbers[~absent]
     # Arrow writes 1e+10 for 10000000000; an id with gaps is stored as such a float.
     if np.all(np.abs(known) < EXACT) and np.all(known == np.floor(known)):
-        whole = np.where(missing, 0, numbers).astype(np.int64)
-        return pa.array(whole, mask=missing).cast(TEXT)
-    text = pa.array(numbers, mask=missing).cast(TEXT)
+        whole = np.where(absent, 0, numbers).astype(np.int64)
+        return pa.array(whole, mask=absent).cast(TEXT)
+    text = pa.array(numbers, mask=absent).cast(TEXT)
     return pc.replace_substring(text, ".", decimal)
 
 
@@ -156,12 +158,12 @@ def iso_text(moments: DateArray) -> pa.LargeStringArray:
     moments : ndarray of datetime64 in any unit
         NaT gives null.
     """
-    missing = np.isnat(moments)
-    known = moments[~missing]
+    absent = np.isnat(moments)
+    known = moments[~absent]
     units: tuple[Literal["D", "s", "us", "ns"], ...] = ("D", "s", "us", "ns")
     unit = next(unit for unit in units if np.all(known.astype(f"M8[{unit}]") == known))
-    text = np.where(missing, "", np.datetime_as_string(moments, unit=unit))
-    return pc.replace_substring(pa.array(text, TEXT, mask=missing), "T", " ")
+    text = np.where(absent, "", np.datetime_as_string(moments, unit=unit))
+    return pc.replace_substring(pa.array(text, TEXT, mask=absent), "T", " ")
 
 
 def _plain(text: str, decimal: str) -> str:
@@ -191,9 +193,9 @@ def clean(
     findings: list[Finding] = []
     for name, chunked in zip(raw.column_names, raw.columns, strict=True):
         column = _without_fraction(pc.utf8_trim_whitespace(_arrow(chunked)), decimal)
-        missing = pc.is_in(column, tokens, skip_nulls=True)
-        columns[name] = pc.if_else(missing, pa.scalar(None, TEXT), column)
-        findings += _token_findings(name, column.filter(missing))
+        absent = pc.is_in(column, tokens, skip_nulls=True)
+        columns[name] = pc.if_else(absent, pa.scalar(None, TEXT), column)
+        findings += _token_findings(name, column.filter(absent))
     return Cells(columns, np.arange(1, raw.num_rows + 1)), findings
 
 
@@ -273,7 +275,7 @@ def _as_iso(column: pa.LargeStringArray, dayfirst: bool) -> pa.LargeStringArray:
         (r"^([0-9]{4})([0-9]{2})([0-9]{2})$", r"\1-\2-\3"),
         (DAY_OR_MONTH_FIRST, r"\3-\2-\1" if dayfirst else r"\3-\1-\2"),
     ]
-    if pc.any(pc.match_substring_regex(column, "[a-zA-Z]{3}")).as_py():
+    if matches_any(column, "[a-zA-Z]{3}"):
         for number, month in enumerate(MONTHS, start=1):
             spelled = rf"(?i:{month}[a-z]*)\.?"
             rewrites += [
@@ -299,20 +301,27 @@ def _mask(mask: pa.BooleanArray) -> BoolArray:
     return np.asarray(mask.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def content(column: pa.LargeStringArray, decimal: str = ".") -> FloatArray | pa.LargeStringArray:
-    """Return what a column says, however it was written: numbers, or else its text.
+def matches_any(column: pa.LargeStringArray, pattern: str) -> bool:
+    """Say whether a regular expression is found in any cell."""
+    return bool(pc.any(pc.match_substring_regex(column, pattern)).as_py())
 
-    A column is numbers if every cell that is not missing is a number, and none is a whole
-    number so long that float64 cannot tell it from its neighbour (an id of 17 digits).
+
+def content(column: pa.LargeStringArray, decimal: str = ".") -> FloatArray | pa.LargeStringArray:
+    """Return what a column says, however it was written: numbers, dates, or else its text.
+
+    A column is numbers if every cell that is not missing is a number, none has leading zeros
+    and none is a whole number so long that float64 cannot tell it from its neighbour (an id of
+    17 digits). A column in which every cell is an ISO date is written in one form of them.
     """
-    if not (is_number(column, decimal) | missing(column)).all():
-        return column
-    numbers = parse_numbers(column, decimal)
-    if np.any(np.abs(numbers) >= EXACT):
-        long_whole = pc.any(pc.match_substring_regex(column, "^[+-]?[0-9]{16,}$"))
-        if long_whole.as_py():
-            return column
-    return numbers
+    absent = missing(column)
+    if (is_number(column, decimal) | absent).all() and not matches_any(column, LEADING_ZERO):
+        numbers = parse_numbers(column, decimal)
+        exact = not np.any(np.abs(numbers) >= EXACT)
+        return numbers if exact or not matches_any(column, LONG_WHOLE) else column
+    if (_mask(pc.match_substring_regex(column, ISO)) | absent).all():
+        moments = parse_dates(column, dayfirst=False)
+        return column if np.isnat(moments[~absent]).any() else iso_text(moments)
+    return column
 
 
 def examples(column: pa.LargeStringArray, chosen: BoolArray, rows: IntArray) -> str:

@@ -42,7 +42,7 @@ def treat_repeated_rows(cells: Cells, keys: pd.DataFrame, how: str) -> tuple[Cel
     DataError
         There are such rows, and ``how`` is ``error``.
     """
-    repeated = keys.loc[cells.rows].duplicated().to_numpy()
+    repeated = keys.duplicated().to_numpy()
     count = int(repeated.sum())
     if count == 0:
         return cells, []
@@ -55,9 +55,8 @@ def treat_repeated_rows(cells: Cells, keys: pd.DataFrame, how: str) -> tuple[Cel
     return cells.keep(~repeated), [Finding("duplicate_rows", f"{what} dropped", count)]
 
 
-def count_equal_but_id(cells: Cells, keys: pd.DataFrame, id_column: str) -> list[Finding]:
-    """Count the rows that equal an earlier one in every column but the id."""
-    keys = keys.loc[cells.rows]
+def count_equal_but_id(keys: pd.DataFrame, id_column: str) -> list[Finding]:
+    """Count the rows, by their `row_keys`, that equal an earlier one in all columns but the id."""
     others = keys.drop(columns=id_column)
     if others.empty:
         return []

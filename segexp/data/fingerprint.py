@@ -9,7 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segexp.data.cells import TEXT, Cells, FloatArray, content, iso_text, missing, parse_dates
+from segexp.data.cells import (
+    TEXT,
+    Cells,
+    FloatArray,
+    IntArray,
+    content,
+    iso_text,
+    missing,
+    parse_dates,
+)
 
 VERSION = b"segexp table 1"  # raised when the same table would give another digest
 
@@ -20,15 +29,15 @@ def fingerprint(
     """SHA-256 over the names, the order and the cells of a table as read.
 
     A column in which every cell is a number is hashed as float64, so ``1``, ``1.0`` and
-    ``1e0`` are the same cell; any other column as its text. Every length is hashed before
-    what it measures, so cells cannot run together.
+    ``1e0`` are the same cell; ISO dates in one form of them; any other column as its text (see
+    `content`). Every length is hashed before what it measures, so cells cannot run together.
 
     Parameters
     ----------
     cells : Cells
         All columns, in order, before any rule.
     dates : collection of str
-        Columns known to hold dates: hashed as ISO text however they are written.
+        Columns known to hold dates: hashed as ISO dates however they are written.
     dayfirst, decimal
         How the dates and the numbers of the table are written.
 
@@ -56,15 +65,15 @@ def _with_iso_dates(column: pa.LargeStringArray, dayfirst: bool) -> pa.LargeStri
 def _number_bytes(numbers: FloatArray) -> bytes:
     # + 0.0 turns -0.0 into 0.0; NaN has many bit patterns.
     canonical = np.where(np.isnan(numbers), np.nan, numbers + 0.0)
-    return b"n" + bytes(canonical.astype("<f8").tobytes())
+    return b"n" + canonical.astype("<f8").tobytes()
 
 
 def _text_bytes(column: pa.LargeStringArray) -> bytes:
     absent = missing(column)
     column = pc.fill_null(column, pa.scalar("", TEXT))
-    lengths = pc.binary_length(column).to_numpy(zero_copy_only=False).astype("<i8")
+    lengths: IntArray = pc.binary_length(column).to_numpy(zero_copy_only=False).astype("<i8")
     lengths[absent] = -1
-    text = b"".join(column.cast(pa.large_binary()).to_pylist())
+    text: bytes = b"".join(column.cast(pa.large_binary()).to_pylist())
     return b"t" + lengths.tobytes() + text
 
 

@@ -22,6 +22,7 @@ from segexp.data.fingerprint import fingerprint
 from segexp.data.readers import RawTable, read_table
 from segexp.data.roles import FEATURE_ROLES, check_columns, final_roles
 from segexp.data.rules import limit_values, replace_values
+from segexp.data.sources import Progress
 from segexp.errors import DataError
 
 MAX_LEVELS = 50  # levels of a categorical column that a schema lists
@@ -45,7 +46,9 @@ class Dataset:
     files: tuple[dict[str, Any], ...]  # path as in the config, origin, sha256_ok
 
 
-def load_dataset(config: DatasetConfig, group: str | None = None, progress: Any = None) -> Dataset:
+def load_dataset(
+    config: DatasetConfig, group: str | None = None, progress: Progress | None = None
+) -> Dataset:
     """Load the table that ``config`` names.
 
     Parameters
@@ -54,8 +57,8 @@ def load_dataset(config: DatasetConfig, group: str | None = None, progress: Any 
     group : str, optional
         Column whose equal values mark rows that belong together (``evaluation.group``); a row
         without a value is a group of its own.
-    progress : optional
-        Passed to the download, if there is one.
+    progress : callable, optional
+        Called with a line of text before each attempt to download.
 
     Returns
     -------
@@ -75,19 +78,10 @@ def load_dataset(config: DatasetConfig, group: str | None = None, progress: Any 
     check_columns(config, raw.table.column_names, {"evaluation.group": group} if group else {})
     if raw.table.num_rows == 0:
         raise DataError(f"dataset {config.name!r} has column names but no rows")
-    read, findings = clean(raw.table, config.missing_tokens, config.decimal)
-    cells, empty_findings = _without_empty_rows(config, read)
-    keys = row_keys(cells, config.decimal)
-    cells, row_findings = treat_repeated_rows(cells, keys, config.duplicate_rows)
-    ruled, rule_findings = replace_values(cells, config.rules)
-    roles, role_findings = final_roles(config, ruled, config.decimal)
-    id_column, target = (next(iter(roles[role]), None) for role in ("id", "target"))
-    alike_findings = count_equal_but_id(cells, keys, id_column) if id_column else []
-    cells, target_findings = _treat_missing_segments(config, ruled, target)
-    cells, id_findings = (
-        treat_repeated_ids(cells, id_column, config.duplicate_ids) if id_column else (cells, [])
-    )
+    read, token_findings = clean(raw.table, config.missing_tokens, config.decimal)
+    cells, roles, row_findings = _usable_rows(config, read)
     X, feature_findings = _features(config, cells, roles)
+    id_column, target = _only(roles["id"]), _only(roles["target"])
     y, segments = encode_segments(cells.columns[target], target) if target else (None, ())
     return Dataset(
         name=config.name,
@@ -104,14 +98,8 @@ def load_dataset(config: DatasetConfig, group: str | None = None, progress: Any 
         n_rows_read=read.n_rows,
         findings=(
             *_source_findings(config, raw),
-            *findings,
-            *empty_findings,
+            *token_findings,
             *row_findings,
-            *alike_findings,
-            *rule_findings,
-            *role_findings,
-            *target_findings,
-            *id_findings,
             *feature_findings,
         ),
         files=raw.files,
@@ -134,8 +122,8 @@ def schema_of(dataset: Dataset) -> dict[str, Any]:
         "columns": {
             name: _describe(column, role_of[str(name)]) for name, column in dataset.X.items()
         },
-        "id": next(iter(dataset.roles["id"]), None),
-        "target": next(iter(dataset.roles["target"]), None),
+        "id": _only(dataset.roles["id"]),
+        "target": _only(dataset.roles["target"]),
         "segments": list(dataset.segments),
     }
 
@@ -167,13 +155,41 @@ def _source_findings(config: DatasetConfig, raw: RawTable) -> list[Finding]:
         for file in raw.files
         if file["sha256_ok"] is False
     ]
-    if config.reader == "sql" and "order by" not in (config.query or "").lower():
+    ordered = config.id if config.query is None else "order by" in config.query.lower()
+    if config.reader == "sql" and not ordered:
         what = (
-            "the rows come in the order of the database, so the fingerprint and the folds may "
-            "change; a dataset.query with ORDER BY fixes both"
+            "the rows come in an order that the database may change, and with it the folds and "
+            "the fingerprint; name dataset.id for a table, or say ORDER BY in dataset.query"
         )
         findings.append(Finding("row_order", what, raw.table.num_rows))
     return findings
+
+
+def _only(names: tuple[str, ...]) -> str | None:
+    return names[0] if names else None
+
+
+def _usable_rows(
+    config: DatasetConfig, read: Cells
+) -> tuple[Cells, dict[str, tuple[str, ...]], list[Finding]]:
+    """Apply everything that is decided on text: rows left out, values replaced, roles."""
+    cells, findings = _without_empty_rows(config, read)
+    keys = row_keys(cells, config.decimal)
+    cells, found = treat_repeated_rows(cells, keys, config.duplicate_rows)
+    findings += found
+    keys = keys.loc[cells.rows]
+    cells, found = replace_values(cells, config.rules)
+    findings += found
+    roles, found = final_roles(config, cells, config.decimal)
+    findings += found
+    if target := _only(roles["target"]):
+        cells, found = _treat_missing_segments(config, cells, target)
+        findings += found
+    if id_column := _only(roles["id"]):
+        findings += count_equal_but_id(keys, id_column)
+        cells, found = treat_repeated_ids(cells, id_column, config.duplicate_ids)
+        findings += found
+    return cells, roles, findings
 
 
 def _without_empty_rows(config: DatasetConfig, read: Cells) -> tuple[Cells, list[Finding]]:
@@ -186,10 +202,8 @@ def _without_empty_rows(config: DatasetConfig, read: Cells) -> tuple[Cells, list
 
 
 def _treat_missing_segments(
-    config: DatasetConfig, cells: Cells, target: str | None
+    config: DatasetConfig, cells: Cells, target: str
 ) -> tuple[Cells, list[Finding]]:
-    if target is None:
-        return cells, []
     absent = missing(cells.columns[target])
     count = int(absent.sum())
     if count == 0:
@@ -262,8 +276,8 @@ def _ids(cells: Cells, id_column: str | None) -> pd.Series[Any]:
 
 
 def _group_codes(cells: Cells, group: str) -> IntArray:
-    codes = cells.columns[group].dictionary_encode().indices.fill_null(-1)
-    codes = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    indices = cells.columns[group].dictionary_encode().indices.fill_null(-1)
+    codes: IntArray = indices.to_numpy(zero_copy_only=False).astype(np.int64)
     alone = codes < 0
     codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
     return codes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from segexp.config.schema import DatasetConfig
 from segexp.data import sql
 from segexp.data.cells import TEXT, text_table
 from segexp.data.demo import generate_customers
-from segexp.data.sources import Located, find_file
+from segexp.data.findings import counted
+from segexp.data.sources import Located, Progress, find_file
 from segexp.errors import ConfigError, DataError
 
 SEPARATORS = ",;\t|"
@@ -33,7 +35,7 @@ class RawTable:
     files: tuple[dict[str, Any], ...]  # path as configured, origin, sha256_ok
 
 
-def read_table(config: DatasetConfig, progress: Any = None) -> RawTable:
+def read_table(config: DatasetConfig, progress: Progress | None = None) -> RawTable:
     """Read the whole table that ``config`` names; several files are stacked.
 
     Raises
@@ -58,7 +60,7 @@ def read_table(config: DatasetConfig, progress: Any = None) -> RawTable:
     return RawTable(_stacked(config.paths, tables), tuple(files))
 
 
-def read_header(config: DatasetConfig, progress: Any = None) -> list[str]:
+def read_header(config: DatasetConfig, progress: Progress | None = None) -> list[str]:
     """Read the names of the columns only, in order; no row is loaded."""
     if config.reader == "demo":
         return [str(name) for name in generate_customers(1, 0).columns]
@@ -67,14 +69,14 @@ def read_header(config: DatasetConfig, progress: Any = None) -> list[str]:
     read: Callable[[Path, str, DatasetConfig], list[str]] = (
         _csv_header if config.reader == "csv" else _parquet_header
     )
-    headers = [
+    headers: list[list[str]] = [
         _opened(read, _find(config, path, progress).path, path, config) for path in config.paths
     ]
     _check_same_columns(config.paths, headers)
     return headers[0]
 
 
-def _find(config: DatasetConfig, path: str, progress: Any) -> Located:
+def _find(config: DatasetConfig, path: str, progress: Progress | None) -> Located:
     return find_file(path, config.downloads, config.name, progress)
 
 
@@ -122,25 +124,37 @@ def _check_same_columns(names: Sequence[str], headers: Sequence[Sequence[str]]) 
 # --- CSV ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _CsvStart:
+    """What the first lines of a CSV file tell."""
+
+    names: list[str]
+    separator: str
+    n_lines: int  # up to the end of the header
+    has_more: bool
+
+
 def _csv_header(file: Path, name: str, config: DatasetConfig) -> list[str]:
-    return _csv_start(file, name, config)[0]
+    return _csv_start(file, name, config).names
 
 
-def _csv_start(file: Path, name: str, config: DatasetConfig) -> tuple[list[str], str]:
-    """Return the column names and the separator."""
+def _csv_start(file: Path, name: str, config: DatasetConfig) -> _CsvStart:
     _refuse_archives(file, name)
-    with _text(file, config.encoding) as lines:
-        try:
-            first = next((line for line in lines if line.strip()), None)
-        except UnicodeError as error:
-            raise _encoding_error(name, config.encoding) from error
-        if first is None:
-            raise DataError(f"{name} is empty; it must start with a line of column names")
-        separator = config.separator or find_separator(first)
-        header = next(
-            csv.reader([first, *lines] if first.count('"') % 2 else [first], delimiter=separator)
-        )
-    return [column.strip() for column in header], separator
+    try:
+        with _text(file, config.encoding) as lines:
+            n_blank, first = 0, next(lines, "")
+            while first and not first.strip():
+                n_blank, first = n_blank + 1, next(lines, "")
+            if not first:
+                raise DataError(f"{name} is empty; it must start with a line of column names")
+            separator = config.separator or find_separator(first)
+            # A quoted column name may go on in the next line.
+            rows = csv.reader(itertools.chain([first], lines), delimiter=separator)
+            names = [column.strip() for column in next(rows)]
+            n_lines = n_blank + rows.line_num
+            return _CsvStart(names, separator, n_lines, next(lines, None) is not None)
+    except (UnicodeError, csv.Error) as error:
+        raise _csv_error(file, name, config.encoding, None, error) from error
 
 
 def find_separator(header: str) -> str:
@@ -158,46 +172,84 @@ def find_separator(header: str) -> str:
 
 
 def _read_csv(file: Path, name: str, config: DatasetConfig) -> pa.Table:
-    header, separator = _csv_start(file, name, config)
+    start = _csv_start(file, name, config)
+    if not start.has_more:
+        return text_table(start.names, [[] for _ in start.names])
+    # Numbers for names, because a name may occur twice here and the types go by name.
+    numbers = [str(number) for number in range(len(start.names))]
     try:
         table = pyarrow.csv.read_csv(
             str(file),
-            pyarrow.csv.ReadOptions(encoding=config.encoding, block_size=BLOCK_BYTES),
+            pyarrow.csv.ReadOptions(
+                skip_rows=start.n_lines,
+                column_names=numbers,
+                encoding=config.encoding,
+                block_size=BLOCK_BYTES,
+            ),
             pyarrow.csv.ParseOptions(
-                delimiter=separator,
+                delimiter=start.separator,
                 newlines_in_values=True,
                 invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
             ),
             pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(header, TEXT), strings_can_be_null=False
+                column_types=dict.fromkeys(numbers, TEXT), strings_can_be_null=False
             ),
         )
     except (pa.ArrowInvalid, UnicodeError) as error:
-        raise _csv_error(file, name, config.encoding, separator, error) from error
-    return text_table(table.column_names, table.columns)
+        raise _csv_error(file, name, config.encoding, start, error) from error
+    # Arrow takes all that follows an open quote for one cell.
+    if table.num_rows and any("\n" in column[-1].as_py() for column in table.columns):
+        _refuse_open_quote(file, name, config.encoding, start)
+    return text_table(start.names, table.columns)
+
+
+def _refuse_open_quote(file: Path, name: str, encoding: str, start: _CsvStart) -> None:
+    line = 1
+    with _text(file, encoding) as lines:
+        rows = csv.reader(lines, delimiter=start.separator, strict=True)
+        try:
+            for _ in rows:
+                line = rows.line_num + 1
+        except csv.Error as error:
+            raise DataError(
+                f"{name}, line {line}: a quote is opened here and never closed; mend the line"
+            ) from error
 
 
 def _csv_error(
-    file: Path, name: str, encoding: str, separator: str, error: Exception
-) -> DataError | ConfigError:
-    """Find out with the csv module, which counts lines, why Arrow could not read a file."""
+    file: Path, name: str, encoding: str, start: _CsvStart | None, error: Exception
+) -> DataError:
+    """Find out why a file could not be read: Arrow counts neither lines nor bytes."""
     try:
         with _text(file, encoding) as lines:
-            rows = csv.reader(lines, delimiter=separator)
-            filled = (row for row in rows if any(cell.strip() for cell in row) or len(row) > 1)
-            n_columns = len(next(filled))
-            for row in filled:
-                if len(row) != n_columns:
-                    return DataError(
-                        f"{name}, line {rows.line_num}: {len(row)} cells where the header has "
-                        f"{n_columns}; mend the line, or say dataset.separator if it is not "
-                        f"{separator!r}"
-                    )
+            if start and (ragged := _first_ragged_row(lines, start)):
+                line, n_cells = ragged
+                return DataError(
+                    f"{name}, line {line}: {counted(n_cells, 'cell')} where the header has "
+                    f"{len(start.names)}; mend the line, or name another dataset.separator than "
+                    f"{start.separator!r}"
+                )
+            for _ in lines:
+                pass
     except UnicodeError:
-        return _encoding_error(name, encoding)
+        return DataError(
+            f"{name} is not written in {encoding}; say dataset.encoding=latin-1, cp1252 or utf-16"
+        )
     except csv.Error as cause:
-        return DataError(f"{name} cannot be read as CSV: {cause}")
+        error = cause
     return DataError(f"{name} cannot be read as CSV: {str(error).splitlines()[0]}")
+
+
+def _first_ragged_row(lines: Iterable[str], start: _CsvStart) -> tuple[int, int] | None:
+    """Return the line in which the first row of a wrong length begins, and its cells."""
+    rows = csv.reader(lines, delimiter=start.separator)
+    line = 1
+    for row in rows:
+        blank = len(row) <= 1 and not "".join(row).strip()
+        if line > start.n_lines and not blank and len(row) != len(start.names):
+            return line, len(row)
+        line = rows.line_num + 1
+    return None
 
 
 def _text(file: Path, encoding: str) -> io.TextIOWrapper:
@@ -212,12 +264,6 @@ def _text(file: Path, encoding: str) -> io.TextIOWrapper:
         raise ConfigError(
             f"dataset.encoding={encoding} is not known; say for example utf-8, latin-1 or cp1252"
         ) from error
-
-
-def _encoding_error(name: str, encoding: str) -> DataError:
-    return DataError(
-        f"{name} is not written in {encoding}; say dataset.encoding=latin-1, cp1252 or utf-16"
-    )
 
 
 def _refuse_archives(file: Path, name: str) -> None:

@@ -14,8 +14,10 @@ from segexp.config.schema import DatasetConfig
 from segexp.data.cells import (
     DAY_OR_MONTH_FIRST,
     ISO,
+    LEADING_ZERO,
     Cells,
     is_number,
+    matches_any,
     parse_dates,
     parse_numbers,
 )
@@ -99,7 +101,7 @@ def final_roles(
     id           different whole numbers or texts in all rows under a name such as
                  ``id``, ``customer_id`` or ``CustomerID``, if no id is declared;
                  ignored if one is
-    numeric      at least 90% numbers
+    numeric      at least 90% numbers, none with leading zeros
     date         at least 90% ISO dates (other dates need ``dataset.date``: ignored)
     categorical  texts, up to 20 different ones or repeated in half of the cells
     ignored      other texts: names, notes
@@ -151,7 +153,7 @@ def _infer(name: str, column: pa.LargeStringArray, has_id: bool, decimal: str) -
             return role
     if different == 1:
         return "categorical", "it has one value or none"
-    if number.mean() >= NEARLY_ALL:
+    if number.mean() >= NEARLY_ALL and not matches_any(known, LEADING_ZERO):
         return "numeric", "its values are numbers"
     return _infer_text(known, different)
 

@@ -18,7 +18,7 @@ Rules = Mapping[str, Mapping[str, Any]]  # column -> {min, max, replace}
 
 
 def replace_values(cells: Cells, rules: Rules) -> tuple[Cells, list[Finding]]:
-    """Apply the ``replace`` rules, all pairs of a column at once.
+    """Apply the ``replace`` rules, all pairs of a column at once; null stands for missing.
 
     Returns
     -------
@@ -30,9 +30,11 @@ def replace_values(cells: Cells, rules: Rules) -> tuple[Cells, list[Finding]]:
     findings: list[Finding] = []
     for name, rule in rules.items():
         if pairs := rule.get("replace"):
-            old = pa.array([cell_text(value) for value in pairs], TEXT)
-            new = pa.array([cell_text(value) for value in pairs.values()], TEXT)
-            found = pc.index_in(cells.columns[name], value_set=old, skip_nulls=True)
+            old, new = (
+                pa.array([cell_text(value) or None for value in values], TEXT)
+                for values in (pairs, pairs.values())
+            )
+            found = pc.index_in(cells.columns[name], value_set=old)
             columns[name] = pc.if_else(found.is_valid(), new.take(found), cells.columns[name])
             findings += _replaced(name, old.to_pylist(), new.to_pylist(), found)
     return cells.replace(columns), findings
@@ -45,8 +47,10 @@ def _replaced(
     findings = []
     for position, (before, after) in enumerate(zip(old, new, strict=True)):
         if count := counts.get(position, 0):
-            to = "missing" if after is None else repr(after)
-            what = f"column {name!r}: {counted(count, 'cell')} changed from {before!r} to {to}"
+            change = " to ".join(
+                "missing" if text is None else repr(text) for text in (before, after)
+            )
+            what = f"column {name!r}: {counted(count, 'cell')} changed from {change}"
             findings.append(Finding("rule", what, count))
         else:
             what = f"column {name!r}: the value {before!r} of dataset.rules never occurs"

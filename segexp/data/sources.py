@@ -14,7 +14,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,7 +37,7 @@ Progress = Callable[[str], None]
 CAUSES = {
     "ChunkedEncodingError": "the connection was cut",
     "EOFError": "the connection was cut",
-    "ConnectionError": "no connection",
+    "ConnectionError": "the connection failed",
     "ConnectTimeout": f"no connection within {TIMEOUT_S} s",
     "ReadTimeout": f"no answer within {TIMEOUT_S} s",
     "TimeoutError": f"no answer within {TIMEOUT_S} s",
@@ -72,9 +72,11 @@ class _Published:
         return folder.absolute() / "data" / self.path
 
     def error(self, problem: str) -> DataError:
+        data_dir = os.environ.get(DATA_DIR)
+        now = f" (now {data_dir})" if data_dir else ""
         return DataError(
-            f"dataset {self.dataset!r}: {self.path!r} {problem}; set {DATA_DIR} to a folder that "
-            f"holds {self.path}, or download {self.urls[0]} to {self.cached}"
+            f"dataset {self.dataset!r}: {self.path!r} {problem}; set {DATA_DIR}{now} to a folder "
+            f"that holds {self.path}, or download {self.urls[0]} to {self.cached}"
         )
 
 
@@ -113,14 +115,24 @@ def find_file(
     """
     if path not in downloads:
         return Located(_find_given(path, dataset), "given", None)
+    found = find_copy(path, downloads[path], dataset)
+    if found is not None:
+        return found
     published = _read_entry(path, downloads[path], dataset)
+    _download(published, progress)
+    return Located(published.cached, "download", True)
+
+
+def find_copy(path: str, entry: Mapping[str, Any], dataset: str) -> Located | None:
+    """Find a public file in ``$SEGEXP_DATA_DIR`` or the cache, without downloading it.
+
+    Parameters and errors are those of `find_file`, for a ``path`` with an entry.
+    """
+    published = _read_entry(path, entry, dataset)
     kept = _kept(published)
     if kept is not None:
         return Located(kept, "data_dir", read_sha256(kept) == published.sha256)
-    if _is_intact(published):
-        return Located(published.cached, "cache", True)
-    _download(published, progress)
-    return Located(published.cached, "download", True)
+    return Located(published.cached, "cache", True) if _is_intact(published) else None
 
 
 def fetch(
@@ -184,24 +196,31 @@ def _expanded(path: str) -> Path:
         return Path(path)
 
 
+def _is_file(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise DataError(f"{place} cannot be reached: {error.strerror or error}") from error
+
+
 def _find_given(path: str, dataset: str) -> Path:
-    places = [_expanded(path).absolute()]
-    data_dir = _folder(DATA_DIR)
-    if data_dir is not None and data_dir.absolute() / path not in places:
-        places.append(data_dir.absolute() / path)
+    expanded = _expanded(path)
+    folders = [Path.cwd(), _folder(DATA_DIR)]
+    # An absolute path makes all places one.
+    places = list(dict.fromkeys(folder.absolute() / expanded for folder in folders if folder))
     for place in places:
-        if place.is_file():
+        if _is_file(place):
             return place
     for place in places:
         if place.is_dir():
             raise DataError(
                 f"dataset {dataset!r}: {path!r} is a folder ({place}); name a file in it"
             )
-    looked_at = ", ".join(map(_described, places))
-    neighbours = [file.name for place in places for file in _files(place.parent)]
+    looked_at = ", and ".join(map(_described, places))
+    neighbours = [name for place in places for name in _file_names(place.parent)]
     raise DataError(
         f"dataset {dataset!r}: no file {path!r} (looked at {looked_at})"
-        f"{did_you_mean(PurePath(path).name, neighbours)}; name a file that exists, or set "
+        f"{did_you_mean(expanded.name, neighbours)}; name a file that exists, or set "
         f"{DATA_DIR} to a folder that holds {path}"
     )
 
@@ -210,9 +229,9 @@ def _described(place: Path) -> str:
     return str(place) if place.parent.is_dir() else f"{place}, whose folder does not exist"
 
 
-def _files(folder: Path) -> list[Path]:
+def _file_names(folder: Path) -> list[str]:
     try:
-        return [path for path in folder.iterdir() if path.is_file()]
+        return sorted(path.name for path in folder.iterdir() if path.is_file())
     except OSError:
         return []
 
@@ -251,20 +270,23 @@ def _kept(published: _Published) -> Path | None:
     if data_dir is None:
         return None
     place = data_dir.absolute() / published.path
+    if _is_file(place):
+        return place
     if place.is_dir():
         raise DataError(f"dataset {published.dataset!r}: {place} is a folder; it must be a file")
-    return place if place.is_file() else None
+    return None
 
 
 def _is_intact(published: _Published) -> bool:
-    return published.cached.is_file() and read_sha256(published.cached) == published.sha256
+    return _is_file(published.cached) and read_sha256(published.cached) == published.sha256
 
 
 def _download(published: _Published, progress: Progress | None) -> None:
     """Put the file into the cache from the first address that delivers it."""
-    if os.environ.get(OFFLINE):
-        raise published.error(f"is not on this machine, and {OFFLINE} forbids a download")
     target = published.cached
+    if os.environ.get(OFFLINE):
+        state = "is damaged in the cache" if _is_file(target) else "is not on this machine"
+        raise published.error(f"{state}, and {OFFLINE} forbids a download")
     causes = []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -278,7 +300,7 @@ def _download(published: _Published, progress: Progress | None) -> None:
                 if cause is None:
                     arriving.replace(target)
                     return
-                causes.append(f"{url}: {cause}")
+                causes.append(f"{_host(url)}: {cause}")
     except OSError as error:
         raise published.error(
             f"cannot be written to the cache ({target}: {error.strerror or error}), which "
@@ -304,6 +326,10 @@ def _try_address(url: str, arriving: Path, sha256: str) -> str | None:
     return (
         None if seen == sha256 else f"wrong content (sha256 {seen[:12]}..., not {sha256[:12]}...)"
     )
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _cause(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ MAX_TABLES = 20  # names in one error
 def read(config: DatasetConfig) -> pa.Table:
     """Read all rows of ``dataset.query`` or ``dataset.table`` as text cells.
 
-    Rows come in the order of the database, which only an ``order by`` makes repeatable.
+    A table is read in the order of ``dataset.id``: without an order a database may return the
+    same rows differently each time, and with them come other folds and another fingerprint.
 
     Raises
     ------
@@ -60,10 +61,10 @@ def _result(config: DatasetConfig, **options: Any) -> Iterator[Any]:
             statement = _statement(connection, config, address)
             # Without parameters, a % of a query is a % and no placeholder of the driver.
             connection = connection.execution_options(no_parameters=True, **options)
-            result = connection.exec_driver_sql(statement)
-            if not result.returns_rows:
-                raise DataError("dataset.query returns no rows; it must be a SELECT")
-            yield result
+            with closing(connection.exec_driver_sql(statement)) as result:
+                if not result.returns_rows:
+                    raise DataError("dataset.query returns no rows; it must be a SELECT")
+                yield result
     except sqlalchemy.exc.SQLAlchemyError as error:
         what = "dataset.query" if config.query else f"table {config.table!r}"
         raise DataError(f"{what} cannot be read from {address}: {_cause(error, url)}") from None
@@ -154,6 +155,9 @@ def _statement(connection: Any, config: DatasetConfig, address: str) -> str:
         )
     table = sqlalchemy.table(name, schema=schema or None)
     statement = sqlalchemy.select(sqlalchemy.text("*")).select_from(table)
+    columns = inspector.get_columns(name, schema=schema or None)
+    if config.id in (column["name"] for column in columns):
+        statement = statement.order_by(sqlalchemy.column(config.id))
     return str(statement.compile(connection))
 
 
