@@ -82,8 +82,7 @@ def find_class(target: str, path: str, packages: Sequence[str] = ()) -> type[Bas
     if found is None:
         classes = [name for name, value in vars(module).items() if inspect.isclass(value)]
         raise ConfigError(
-            f"{path}._target_: {module_name} has no {class_name}"
-            f"{did_you_mean(class_name, classes)}"
+            f"{path}._target_: {module_name} has no {class_name}{did_you_mean(class_name, classes)}"
         )
     own = getattr(found, "__module__", "").split(".")[0] in (*PACKAGES, *packages)
     if not (inspect.isclass(found) and issubclass(found, BaseEstimator) and own):
@@ -285,7 +284,10 @@ def join(
     """Return the unfitted pipeline of a preprocessing followed by a model."""
     return Pipeline(
         [
-            ("preprocessing", build_preprocessing(preprocessing, model.native_categorical, packages)),
+            (
+                "preprocessing",
+                build_preprocessing(preprocessing, model.native_categorical, packages),
+            ),
             ("model", build_model(model, packages)),
         ]
     )
@@ -308,7 +310,9 @@ def parse_spaces(config: ExperimentConfig, pipeline: Pipeline) -> dict[str, tupl
     }
     # A native categorical branch lacks the parameters of the steps it replaces.
     searched = tuple(p for p in preprocessing if not _replaced(p, config, known))
-    check_space(searched, known, "preprocessing.space", f"preprocessing {config.preprocessing.name}")
+    check_space(
+        searched, known, "preprocessing.space", f"preprocessing {config.preprocessing.name}"
+    )
     return {"model": model, "preprocessing": searched}
 
 

@@ -15,7 +15,7 @@ class SegexpError(Exception):
         ├── ConfigError   a word, a key or a value of the configuration
         ├── DataError     a table, its columns or its cells
         └── RunError      a run directory that cannot be read or written
-            └── FailedRun a run that began and could not end; its directory says why
+            └── RunFailedError  a run that began and could not end; its directory says why
     """
 
     exit_code = 2
@@ -33,7 +33,7 @@ class RunError(SegexpError):
     """A run directory cannot be read or written."""
 
 
-class FailedRun(RunError):
+class RunFailedError(RunError):
     """A run began and could not end; what it finished is kept."""
 
     exit_code = 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import joblib
@@ -59,6 +60,7 @@ class FoldResult:
     own_importance: pd.Series  # of the fitted model, by the name of the transformed feature
     fit_seconds: float
     predict_seconds: float
+    warnings: tuple[str, ...]  # what libraries warned about, each once
 
 
 def make_splits(
@@ -110,7 +112,9 @@ def _check_counts(
     counts = np.bincount(y, minlength=len(segments))
     rarest = int(counts.argmin())
     if counts[rarest] < needed:
-        wanted = "a holdout needs 2" if config.protocol == "holdout" else f"{needed} folds need {needed}"
+        wanted = (
+            "a holdout needs 2" if config.protocol == "holdout" else f"{needed} folds need {needed}"
+        )
         raise DataError(
             f"segment {segments[rarest]!r} has {counts[rarest]} customer(s), {wanted}; "
             f"merge it with another segment, drop it, or lower evaluation.n_splits"
@@ -235,8 +239,11 @@ class _FoldTask:
     threads: int
 
     def __call__(self, X: pd.DataFrame, y: Codes) -> FoldResult:
-        with threadpool_limits(limits=self.threads):
-            return self._evaluate(X, y)
+        # A worker's warnings would go to its own standard error, and there be lost or in the way.
+        with threadpool_limits(limits=self.threads), warnings.catch_warnings(record=True) as said:
+            result = self._evaluate(X, y)
+        messages = dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in said)
+        return replace(result, warnings=tuple(messages))
 
     def _evaluate(self, X: pd.DataFrame, y: Codes) -> FoldResult:
         train, test = self.split.train, self.split.test
@@ -254,6 +261,7 @@ class _FoldTask:
             own_importance=_own_importance(pipeline) if self.repeats else pd.Series(dtype=float),
             fit_seconds=fitted - start,
             predict_seconds=predicted_at - fitted,
+            warnings=(),
         )
 
     def _importance(self, pipeline: Pipeline, X: pd.DataFrame, y: Codes) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import re
 import shlex
@@ -45,7 +44,7 @@ from segexp.evaluation import (
     predictions_table,
 )
 from segexp.metrics import jackknife_group_count, jackknife_standard_errors, summarise
-from segexp.saved_model import dump_pipeline
+from segexp.saved_model import UnsafeModelError, dump_pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +108,9 @@ def plan_experiment(config: ExperimentConfig, conf_dirs: Sequence[Path]) -> Plan
 def _build_baselines(config: ExperimentConfig, conf_dirs: Sequence[Path]) -> dict[str, Pipeline]:
     preprocessing = load_option("preprocessing", "standard", config, conf_dirs)
     return {
-        name: join(preprocessing, load_option("model", name, config, conf_dirs), config.run.packages)
+        name: join(
+            preprocessing, load_option("model", name, config, conf_dirs), config.run.packages
+        )
         for name in config.evaluation.baselines
         if (name, "standard") != (config.model.name, config.preprocessing.name)
     }
@@ -117,7 +118,8 @@ def _build_baselines(config: ExperimentConfig, conf_dirs: Sequence[Path]) -> dic
 
 def find_done(plan: Plan) -> list[Path]:
     """Return the completed runs of the same config, oldest first."""
-    folder = Path(plan.config.run.outputs) / _file_name(plan.config.dataset.name)
+    outputs = Path(plan.config.run.outputs).expanduser()
+    folder = outputs / _file_name(plan.config.dataset.name)
     return [
         path
         for path in sorted(folder.glob(f"*-{plan.run_name}*"))
@@ -165,7 +167,7 @@ def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None =
         runs.CONFIG: without_password(config_to_yaml(config)),
         runs.OVERRIDES: without_password(shlex.join(["segexp", "run", *words])) + "\n",
     }
-    outputs, folder = Path(config.run.outputs), _file_name(config.dataset.name)
+    outputs, folder = Path(config.run.outputs).expanduser(), _file_name(config.dataset.name)
     with runs.new_run(
         outputs, folder, plan.run_name, texts, _manifest(config, dataset, splits)
     ) as writer:
@@ -220,6 +222,9 @@ def _judge(
         progress=progress,
     )
     logger.info("evaluated in %.1f s", time.perf_counter() - start)
+    for name, folds in results.items():
+        for message in dict.fromkeys(text for result in folds for text in result.warnings):
+            logger.warning("%s: %s", name or config.model.name, message)
     return results
 
 
@@ -293,7 +298,12 @@ def _write_model(writer: runs.RunWriter, plan: Plan, dataset: Dataset) -> None:
     pipeline = clone(plan.pipeline)
     with threadpool_limits(limits=plan.config.engine.threads):
         pipeline.fit(dataset.X, _codes(dataset))
-    writer.write_bytes(runs.PIPELINE, dump_pipeline(pipeline))
+    try:
+        writer.write_bytes(runs.PIPELINE, dump_pipeline(pipeline))
+    except UnsafeModelError as error:  # a model of the user's own; what was measured stands
+        logger.warning("%s", error)
+        writer.update(warnings=[str(error)])
+        return
     writer.write_json(
         runs.MODEL_SCHEMA,
         {
@@ -400,6 +410,7 @@ def _peak_memory_mb() -> int | None:
     except ImportError:  # Windows
         return None
     peak = max(
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

@@ -16,14 +16,14 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segexp.errors import FailedRun, RunError, SegexpError
+from segexp.errors import RunError, RunFailedError, SegexpError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,8 @@ class Run:
 
     def _is_alive(self) -> bool:
         process = self.manifest.get("process")
-        here = isinstance(process, dict) and process.get("host") == socket.gethostname()
+        process = process if isinstance(process, dict) else {}
+        here = process.get("host") == socket.gethostname()
         # There is no way to tell from here for another machine's run, nor on Windows, where
         # signal 0 is not a question.
         if not here or sys.platform == "win32":
@@ -122,7 +123,9 @@ class Run:
             for part in key.split("."):
                 value = value.get(part) if isinstance(value, dict) else None
             if not isinstance(value, kind):
-                raise RunError(f"{self.path / MANIFEST}: {key} is missing or damaged: {value!r:.40}")
+                raise RunError(
+                    f"{self.path / MANIFEST}: {key} is missing or damaged: {value!r:.40}"
+                )
 
     def read_summary(self) -> dict[str, dict[str, Any]]:
         """Return metric -> mean, std, interval, n."""
@@ -225,7 +228,9 @@ def find_runs(folder: Path) -> list[Path]:
     """Return the run directories in ``folder`` (itself, one or two levels down), by name."""
     if (folder / MANIFEST).is_file():
         return [folder]
-    found = {path.parent for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}/{MANIFEST}")}
+    found = {
+        path.parent for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}/{MANIFEST}")
+    }
     return sorted(
         path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
@@ -262,7 +267,9 @@ class RunWriter:
 
     def write_csv(self, name: str, table: pd.DataFrame) -> None:
         """Write a table without its index; floats keep all their digits."""
-        self.write_text(name, table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL))
+        self.write_text(
+            name, table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+        )
 
     def write_parquet(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as Parquet."""
@@ -312,7 +319,7 @@ def new_run(
     ------
     RunError
         If it cannot be created; then nothing is left behind.
-    FailedRun
+    RunFailedError
         If the block raises; the directory is kept and says why.
     """
     parent = outputs / dataset
@@ -348,7 +355,7 @@ def new_run(
             cause = _cause(error) if isinstance(error, SegexpError) else _named(error)
             logging.getLogger("segexp").error("run failed", exc_info=True)
             _end(writer, FAILED, clock, cause=cause)
-            raise FailedRun(f"run {writer.path} failed: {cause}") from error
+            raise RunFailedError(f"run {writer.path} failed: {cause}") from error
     _end(writer, COMPLETED, clock)
 
 

@@ -32,12 +32,16 @@ TRUSTED = (
 )
 
 
+class UnsafeModelError(RunError):
+    """A fitted model holds a type that is not trusted to be loaded."""
+
+
 def dump_pipeline(pipeline: Pipeline) -> bytes:
     """Return a fitted pipeline as the bytes of a skops file.
 
     Raises
     ------
-    RunError
+    UnsafeModelError
         If it holds a type that :func:`load_pipeline` would refuse, so that nothing is written
         which cannot be read back.
     """
@@ -45,9 +49,9 @@ def dump_pipeline(pipeline: Pipeline) -> bytes:
 
     content: bytes = skops.io.dumps(pipeline)
     if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED)):
-        raise RunError(
-            f"the fitted model cannot be saved: it holds types that are not trusted to be "
-            f"loaded ({', '.join(unknown)}); say evaluation.final_model=false to run without it"
+        raise UnsafeModelError(
+            f"the model was not saved: it holds types that are not trusted to be loaded "
+            f"({', '.join(unknown)})"
         )
     return content
 

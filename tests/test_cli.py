@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -294,7 +295,7 @@ def test_completion_of_another_shell_is_refused(capsys):
 def in_shell(shell, script):
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [shell, "-c", script], env={**os.environ, "PATH": path},
         capture_output=True, text=True, check=False,

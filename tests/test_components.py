@@ -95,7 +95,10 @@ def test_a_users_package_is_allowed_only_when_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ({"_target_": "sklearn.svm.SVC", "gama": 1}, "gama: SVC has no such parameter; did you mean 'gamma'?"),
+        (
+            {"_target_": "sklearn.svm.SVC", "gama": 1},
+            "gama: SVC has no such parameter; did you mean 'gamma'?",
+        ),
         ({"_target_": "sklearn.svm.SVC", "C": -1}, "The 'C' parameter of SVC must be a float"),
         ({"_target_": "sklearn.svm.SVCC"}, "sklearn.svm has no SVCC; did you mean 'SVC'?"),
         ({"_target_": "sklearn.svmm.SVC"}, "No module named 'sklearn.svmm'"),
@@ -103,7 +106,7 @@ def test_a_users_package_is_allowed_only_when_named(tmp_path, monkeypatch):
         ({"_target_": "lightgbm.LGBMClassifier", "num_leafs": 3}, "did you mean 'num_leaves'?"),
         ({"_target_": "xgboost.XGBClassifier", "max_deph": 3}, "did you mean 'max_depth'?"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_an_estimator_is_said(node, words):
     with pytest.raises(ConfigError) as caught:
         build(node, "model.estimator")

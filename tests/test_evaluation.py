@@ -44,7 +44,7 @@ def y():
 
 
 @pytest.fixture
-def X(y):
+def X(y):  # noqa: N802
     rng = np.random.default_rng(0)
     return pd.DataFrame({"signal": y + 0.1 * rng.normal(size=40), "noise": rng.normal(size=40)})
 
@@ -117,7 +117,9 @@ def results_of(X, y, pipeline=None, **options):
 
 
 def test_every_customer_is_judged_once(X, y):
-    table = predictions_table(results_of(X, y), y, pd.Series([f"c{i}" for i in range(40)]), SEGMENTS)
+    table = predictions_table(
+        results_of(X, y), y, pd.Series([f"c{i}" for i in range(40)]), SEGMENTS
+    )
     assert list(table["row"]) == list(range(40))
     assert list(table["id"][:2]) == ["c0", "c1"]
     assert (table["true"].to_numpy() == np.where(y == 0, "A", "B")).all()
@@ -166,7 +168,9 @@ def test_workers_and_this_process_give_the_same_numbers(X, y, monkeypatch):
     serial = results_of(X, y, n_jobs=1, **options)
     monkeypatch.setattr(evaluation, "WORKER_START_S", -1.0)  # so that workers are worth it
     parallel = results_of(X, y, n_jobs=2, **options)
-    pd.testing.assert_frame_equal(fold_scores(serial, y, SEGMENTS), fold_scores(parallel, y, SEGMENTS))
+    pd.testing.assert_frame_equal(
+        fold_scores(serial, y, SEGMENTS), fold_scores(parallel, y, SEGMENTS)
+    )
     pd.testing.assert_frame_equal(importance_table(serial), importance_table(parallel))
 
 

@@ -8,10 +8,10 @@ import skops.io
 import segexp.runs as runs
 from segexp.config.compose import load_config, read_config
 from segexp.config.options import list_options, shipped_conf
-from segexp.errors import FailedRun, RunError
+from segexp.errors import RunError, RunFailedError
 from segexp.experiment import find_done, plan_experiment, run_experiment, without_password
 from segexp.metrics import score
-from segexp.saved_model import dump_pipeline, load_pipeline
+from segexp.saved_model import UnsafeModelError, dump_pipeline, load_pipeline
 
 SHIPPED = (shipped_conf(),)
 QUICK = ["dataset.n_customers=300", "model=decision_tree", "engine.n_jobs=1"]
@@ -157,7 +157,11 @@ def test_csv_and_parquet_give_identical_scores():
 
 
 def test_what_is_switched_off_is_not_there():
-    off = ["evaluation.baselines=[]", "evaluation.importance_repeats=0", "evaluation.final_model=false"]
+    off = [
+        "evaluation.baselines=[]",
+        "evaluation.importance_repeats=0",
+        "evaluation.final_model=false",
+    ]
     done = run(*QUICK, *off, "evaluation=holdout", "evaluation.importance_repeats=0")
     names = {path.name for path in done.path.iterdir()}
     assert not names & {runs.BASELINES, runs.IMPORTANCE, runs.MODEL}
@@ -189,7 +193,7 @@ def test_a_done_run_is_found_by_its_config():
 
 def test_a_run_that_cannot_be_fitted_is_failed(tmp_path):
     """A neighbour count above the number of training rows is found only by the fit."""
-    with pytest.raises(FailedRun, match="run .* failed: ValueError"):
+    with pytest.raises(RunFailedError, match=r"run .* failed: ValueError"):
         run(*QUICK, "model=knn", "model.estimator.n_neighbors=5000")
     (path,) = runs.find_runs(tmp_path / "outputs")
     assert runs.open_run(path).status == "failed"
@@ -224,7 +228,7 @@ def test_a_type_that_could_not_be_loaded_is_not_saved():
     from sklearn.pipeline import Pipeline
 
     pipeline = Pipeline([("model", DummyClassifier(constant=Unknown()))])
-    with pytest.raises(RunError, match="types that are not trusted"):
+    with pytest.raises(UnsafeModelError, match="types that are not trusted"):
         dump_pipeline(pipeline)
 
 

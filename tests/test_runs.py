@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import segexp.runs as runs
-from segexp.errors import FailedRun, RunError
+from segexp.errors import RunError, RunFailedError
 from segexp.runs import find_runs, new_run, open_run
 
 TEXTS = {runs.CONFIG: "a: 1\n", runs.OVERRIDES: "segexp run\n"}
@@ -33,7 +33,7 @@ def test_the_name_says_time_and_parts(tmp_path):
 
 
 def test_a_run_that_raises_is_failed_and_says_why(tmp_path):
-    with pytest.raises(FailedRun, match="ZeroDivisionError: boom"), start(tmp_path) as writer:
+    with pytest.raises(RunFailedError, match="ZeroDivisionError: boom"), start(tmp_path) as writer:
         raise ZeroDivisionError("boom")
     run = open_run(writer.path)
     assert (run.status, run.manifest["cause"]) == ("failed", "ZeroDivisionError: boom")
@@ -65,21 +65,24 @@ def test_runs_that_begin_in_the_same_second_have_different_names(tmp_path):
 
 
 def test_a_run_directory_can_be_moved(tmp_path):
+    summary = {"accuracy": {"mean": 0.5, "std": None, "interval": None, "n": 1}}
     with start(tmp_path / "here") as writer:
-        writer.write_json(runs.SUMMARY, {"accuracy": {"mean": 0.5}})
+        writer.write_json(runs.SUMMARY, summary)
     moved = writer.path.rename(tmp_path / "moved")
-    assert open_run(moved).read_summary() == {"accuracy": {"mean": 0.5}}
+    assert open_run(moved).read_summary() == summary
 
 
 def test_a_table_reads_back_equal(tmp_path):
-    scores = pd.DataFrame({"repeat": [0], "fold": [1], "metric": ["recall[NA]"], "value": [0.1 + 0.2]})
+    scores = pd.DataFrame(
+        {"repeat": [0], "fold": [1], "metric": ["recall[NA]"], "value": [0.1 + 0.2]}
+    )
     with start(tmp_path) as writer:
         writer.write_csv(runs.SCORES, scores)
     pd.testing.assert_frame_equal(open_run(writer.path).read_scores(), scores)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(RunError, match="is not a run directory: it has no manifest.json"):
+    with pytest.raises(RunError, match=r"is not a run directory: it has no manifest.json"):
         open_run(tmp_path)
 
 
@@ -124,7 +127,10 @@ def test_a_full_disk_at_the_start_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"No space left on device; free some space"), start(tmp_path):
+    with (
+        pytest.raises(RunError, match=r"No space left on device; free some space"),
+        start(tmp_path),
+    ):
         pass
     assert list((tmp_path / "demo").iterdir()) == []
 

@@ -53,13 +53,16 @@ def test_a_parameter_reads_as_words():
         ({"type": "float", "low": 1, "high": 2, "log": "y"}, "log must be true or false"),
         ({"type": "int", "low": 1, "high": 9, "step": 0}, "step must be above 0"),
         ({"type": "int", "low": 1, "high": 9, "step": 2, "log": True}, "exclude each other"),
-        ({"type": "int", "low": 1, "high": 2, "hihg": 3}, "unknown key 'hihg'; did you mean 'high'"),
+        (
+            {"type": "int", "low": 1, "high": 2, "hihg": 3},
+            "unknown key 'hihg'; did you mean 'high'",
+        ),
         ({"type": "categorical", "choices": []}, "choices must be a list of values, got []"),
         ({"type": "categorical", "choices": [1], "when": 3}, "when must be a mapping"),
     ],
 )
 def test_what_is_wrong_with_a_node_is_said(node, words):
-    with pytest.raises(ConfigError, match="model.space.x") as caught:
+    with pytest.raises(ConfigError, match=r"model.space.x") as caught:
         parse(x=node)
     assert words in str(caught.value)
 

@@ -117,9 +117,7 @@ def options(
 
 @app.command(epilog="Example: segexp ls outputs/automobile")
 def ls(
-    folder: Annotated[
-        str, typer.Argument(metavar="[DIR]", help="A folder of runs.")
-    ] = "outputs",
+    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="A folder of runs.")] = "outputs",
 ) -> int:
     """List runs with status, metric and age, the newest last."""
     from segexp.cli.ls import execute
@@ -127,7 +125,9 @@ def ls(
     return execute(folder)
 
 
-@app.command(epilog="Example: segexp show outputs/demo/20261121T101500Z-standard-lightgbm-none-1f2e3d4c")
+@app.command(
+    epilog="Example: segexp show outputs/demo/20261121T101500Z-standard-lightgbm-none-1f2e3d4c"
+)
 def show(
     run: Annotated[str, typer.Argument(metavar="DIR", help="A run directory.")],
 ) -> int:
@@ -157,9 +157,7 @@ def data_ls(config_dir: ConfigDir = None) -> int:
 
 @data_app.command("fetch", epilog="Example: segexp data fetch automobile mall")
 def data_fetch(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Data sets to download.")
-    ],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets to download.")],
     config_dir: ConfigDir = None,
     force: Annotated[bool, typer.Option("--force", help="Download again.")] = False,
 ) -> int:

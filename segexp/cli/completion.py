@@ -6,9 +6,9 @@ being completed. Nothing of the scientific stack is imported on the way.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from segexp.errors import ConfigError, SegexpError, did_you_mean
@@ -115,7 +115,7 @@ def _data(rest: Sequence[str]) -> Iterable[str]:
 def _conf_dirs(words: Sequence[str]) -> tuple[Path, ...]:
     from segexp.config.options import find_conf_dirs
 
-    given = [b for a, b in zip(words, words[1:], strict=False) if a == "--config-dir"]
+    given = [b for a, b in pairwise(words) if a == "--config-dir"]
     return find_conf_dirs(given[-1] if given else None)
 
 
@@ -177,9 +177,8 @@ def _keys(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> list[
 
 
 def _folders(current: str) -> list[str]:
-    parent = Path(os.path.dirname(current) or ".")
-    names = sorted(path.name for path in parent.iterdir() if path.is_dir())
     start = current[: current.rfind("/") + 1]
+    names = sorted(path.name for path in Path(start or ".").iterdir() if path.is_dir())
     return [f"{start}{name}/" for name in names if not name.startswith(".")]
 
 

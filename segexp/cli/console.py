@@ -37,7 +37,11 @@ def table(title: str, columns: Sequence[str], right: Sequence[str] = ()) -> Tabl
     """Return an empty table; the columns named in ``right`` hold numbers."""
     # `caption` only carries the title: rich would wrap a title at the width of the columns.
     made = Table(
-        caption=clean(title), box=None, pad_edge=False, header_style="bold", show_header=any(columns)
+        caption=clean(title),
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        show_header=any(columns),
     )
     for name in columns:
         made.add_column(

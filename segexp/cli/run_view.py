@@ -126,6 +126,8 @@ def print_importance(run: Run, most: int) -> None:
 
 def print_notes(run: Run) -> None:
     """Print what was found in the data and done about it."""
+    for warning in run.manifest.get("warnings", []):
+        say(f"warning: {warning}", style="yellow")
     findings = run.manifest["dataset"]["findings"]
     if findings:
         say("notes on the data", style="bold")

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -167,26 +167,21 @@ def load_config(words: Sequence[str], conf_dirs: Sequence[Path]) -> ExperimentCo
     return config_from_dict(content)
 
 
-@dataclass(frozen=True)
-class _UserDirs:
-    paths: tuple[Path, ...] = ()
-
-
-_user_dirs: ContextVar[_UserDirs] = ContextVar("user_dirs", default=_UserDirs())
+_user_dirs: ContextVar[tuple[Path, ...]] = ContextVar("user_dirs", default=())
 
 
 class _UserConf(SearchPathPlugin):
     """Puts the user's folders before the shipped one, so that their options win."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for path in reversed(_user_dirs.get().paths):
+        for path in reversed(_user_dirs.get()):
             search_path.prepend("segexp-user", f"file://{path}", anchor="main")
 
 
 @contextmanager
 def _search_path(conf_dirs: Sequence[Path]) -> Iterator[None]:
     Plugins.instance().register(_UserConf)
-    token = _user_dirs.set(_UserDirs(tuple(conf_dirs[:-1])))
+    token = _user_dirs.set(tuple(conf_dirs[:-1]))
     try:
         with initialize_config_dir(str(conf_dirs[-1]), version_base="1.3"):
             yield
@@ -294,9 +289,7 @@ def config_from_dict(content: Mapping[str, Any]) -> ExperimentConfig:
         raise ConfigError(
             f"there is no config section {unknown[0]!r}{did_you_mean(str(unknown[0]), SCHEMAS)}"
         )
-    sections = {
-        name: _section(name, schema, content.get(name)) for name, schema in SCHEMAS.items()
-    }
+    sections = {name: _section(name, schema, content.get(name)) for name, schema in SCHEMAS.items()}
     return ExperimentConfig(**sections)
 
 
@@ -355,9 +348,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     raise ConfigError(f"{key} must be {_IN_WORDS[wanted]}, got {value!r}")
 
 
-def load_option(
-    group: str, name: str, config: ExperimentConfig, conf_dirs: Sequence[Path]
-) -> Any:
+def load_option(group: str, name: str, config: ExperimentConfig, conf_dirs: Sequence[Path]) -> Any:
     """Return another option of a group, completed with the defaults and this run's seeds.
 
     Unlike :func:`load_config` it does not compose, so an option with a defaults list of its own

@@ -160,9 +160,7 @@ class DatasetConfig:
         for name, value in rule.items():
             _one_of(f"{key}: a rule", str(name), known)
             if name == "replace":
-                _require(
-                    isinstance(value, dict), f"{key}.replace must be a mapping, got {value!r}"
-                )
+                _require(isinstance(value, dict), f"{key}.replace must be a mapping, got {value!r}")
             else:
                 _require(
                     isinstance(value, int | float) and not isinstance(value, bool),
@@ -256,9 +254,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         _one_of("evaluation.protocol", self.protocol, ("holdout", "cv", "repeated_cv"))
-        _require(
-            self.n_splits >= 2, f"evaluation.n_splits must be 2 or more, got {self.n_splits}"
-        )
+        _require(self.n_splits >= 2, f"evaluation.n_splits must be 2 or more, got {self.n_splits}")
         _require(
             self.n_repeats >= 1, f"evaluation.n_repeats must be 1 or more, got {self.n_repeats}"
         )
@@ -315,7 +311,8 @@ class RunConfig:
         # numpy's generators take 32 bits.
         for key, value in (("seed", self.seed), ("split_seed", self.split_seed)):
             _require(
-                0 <= value < 2**32, f"run.{key} must be a whole number from 0 to 2^32-1, got {value}"
+                0 <= value < 2**32,
+                f"run.{key} must be a whole number from 0 to 2^32-1, got {value}",
             )
         _require(bool(self.outputs), "run.outputs must be a folder, got ''")
 

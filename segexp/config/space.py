@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from segexp.errors import ConfigError, did_you_mean
 
@@ -152,8 +152,7 @@ def _parse_range(
         value = node.get(key)
         if value is None and key == "step":
             continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or (kind == "int" and value != int(value)):
+        if not _is_number(value) or (kind == "int" and value != int(value)):
             raise ConfigError(f"{path}.{key} must be {wanted}, got {value!r}")
     low, high, step, log = node["low"], node["high"], node.get("step"), node.get("log", False)
     if not isinstance(log, bool):
@@ -166,6 +165,10 @@ def _parse_range(
         cause = "log and step exclude each other" if log else f"step must be above 0, got {step}"
         raise ConfigError(f"{path}: {cause}")
     return Parameter(name, kind, low=low, high=high, log=log, step=step, when=when)
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _parse_when(when: Any, path: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:

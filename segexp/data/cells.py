@@ -163,7 +163,7 @@ def iso_text(moments: DateArray) -> pa.LargeStringArray:
     units: tuple[Literal["D", "s", "us", "ns"], ...] = ("D", "s", "us", "ns")
     unit = next(unit for unit in units if np.all(known.astype(f"M8[{unit}]") == known))
     text = np.where(absent, "", np.datetime_as_string(moments, unit=unit))
-    return pc.replace_substring(pa.array(text, TEXT, mask=absent), "T", " ")
+    return pc.replace_substring(pa.array(text, mask=absent).cast(TEXT), "T", " ")
 
 
 def _plain(text: str, decimal: str) -> str:

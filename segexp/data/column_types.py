@@ -115,8 +115,7 @@ def _typed(
         moments = parse_dates(column, dayfirst=types.dayfirst)
         return pd.Series(moments), present & np.isnat(moments)
     numbers = parse_numbers(column, types.decimal)
-    with np.errstate(invalid="ignore"):
-        usable = np.abs(numbers) <= LARGEST
+    usable = np.abs(numbers) <= LARGEST
     return pd.Series(np.where(usable, numbers, np.nan)), present & ~usable
 
 
