@@ -130,7 +130,7 @@ def compare_evaluation(model: str, pairs: int) -> dict[str, Any]:
     from segexp.evaluation import evaluate, make_splits
 
     words = ["dataset=automobile", f"model={model}", f"preprocessing={PREPROCESSING}"]
-    config = load_config([*words, "+model.native_categorical=false"][:3], find_conf_dirs())
+    config = load_config(words, find_conf_dirs())
     dataset = load_dataset(config.dataset)
     assert dataset.y is not None
     pipeline = build_pipeline(config)

@@ -7,9 +7,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,9 +45,18 @@ def data_dir() -> Path:
     return folder
 
 
+@pytest.fixture
+def postgresql(postgresql_server: str) -> str:
+    """SQLAlchemy URL of an empty PostgreSQL database."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(f"{postgresql_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    return f"{postgresql_server}/{name}".replace("postgresql:", "postgresql+psycopg:")
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """SQLAlchemy URL of an empty PostgreSQL database that lives as long as the session."""
+def postgresql_server() -> Iterator[str]:
+    """Address of a PostgreSQL server that lives as long as the session."""
     bin_dir, owner = _postgresql_programs(), _postgresql_owner()
     # Not under tmp_path_factory: only the user who runs the tests can enter its folders.
     with tempfile.TemporaryDirectory(prefix="segexp-postgresql-") as folder:
@@ -61,7 +72,7 @@ def postgresql() -> Iterator[str]:
         options = f"-h 127.0.0.1 -p {port} -c unix_socket_directories='' -c fsync=off"
         run("pg_ctl", "start", "--wait", f"--log={folder}/log", f"--options={options}")
         try:
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+            yield f"postgresql://postgres@127.0.0.1:{port}"
         finally:
             run("pg_ctl", "stop", "--wait", "--mode=immediate")
 

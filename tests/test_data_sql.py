@@ -151,6 +151,18 @@ def test_an_unreachable_server_is_one_line_without_the_password() -> None:
     assert "geheim" not in said
 
 
+def test_an_address_takes_environment_variables(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP", database)
+    assert read("$SHOP", table="customers")["id"]
+
+
+def test_an_environment_variable_that_is_not_set_is_named() -> None:
+    said = message("postgresql://ana:$SEGEXP_UNSET_WORD@host/shop", table="customers")
+    assert "names $SEGEXP_UNSET_WORD, which is not set" in said
+
+
 def test_an_address_that_is_none_is_not_shown() -> None:
     said = message("ana:geheim@127.0.0.1/shop", table="customers")
     assert "dataset.url is not a SQLAlchemy address" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -51,7 +53,7 @@ def header(config: DatasetConfig) -> list[str]:
 def _result(config: DatasetConfig, **options: Any) -> Iterator[Any]:
     """Yield the result of the query; every error on the way is one line without password."""
     sqlalchemy = _sqlalchemy()
-    url = _parsed(config.url or "")
+    url = _parsed(_with_environment(config.url or ""))
     address = url.set(query={}).render_as_string(hide_password=True)
     _refuse_missing_file(url)
     engine = _engine(url)
@@ -81,6 +83,14 @@ def _sqlalchemy() -> Any:
             "say pip install 'segexp[sql]'"
         ) from error
     return sqlalchemy
+
+
+def _with_environment(address: str) -> str:
+    """Put environment variables into an address: a run records ``$NAME``, not its value."""
+    expanded = os.path.expandvars(address)
+    if unset := re.search(r"\$\{?(\w+)", expanded):
+        raise ConfigError(f"dataset.url names ${unset[1]}, which is not set in the environment")
+    return expanded
 
 
 def _parsed(address: str) -> Any:
