@@ -155,7 +155,7 @@ def test_an_address_takes_environment_variables(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOP", database)
-    assert read("$SHOP", table="customers")["id"]
+    assert read("$SHOP", table="customers_of_shop")["id"]
 
 
 def test_an_environment_variable_that_is_not_set_is_named() -> None:
