@@ -389,3 +389,9 @@ def test_a_fetched_data_set_runs_offline(shop, monkeypatch, capsys):
     assert main(["data", "ls"]) == 0
     assert "in the cache" in capsys.readouterr().out
     assert main(["run", "dataset=shop", "model=dummy"]) == 0
+
+
+def test_run_says_when_a_baseline_is_as_good(capsys):
+    assert main(["run", *QUICK, "model.estimator.max_depth=1", "dataset.ignore=[Age]",
+                 "dataset.numeric=[Work_Experience,Family_Size]"]) == 0  # fmt: skip
+    assert "decision_tree is not better than the baseline" in capsys.readouterr().out

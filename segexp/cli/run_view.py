@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from segexp.cli.console import add_row, clean, number, say, show_table, table
-from segexp.metrics import METRICS
+from segexp.metrics import METRICS, metric_by_name
 
 if TYPE_CHECKING:
     from segexp.runs import Run
@@ -76,6 +76,22 @@ def print_metrics(run: Run, metrics: Sequence[str] | None = None) -> None:
             style="bold" if primary else "",
         )  # fmt: skip
     show_table(made)
+    _print_if_beaten(run, summary, baselines)
+
+
+def _print_if_beaten(
+    run: Run, summary: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Say so where a baseline is as good by the metric that ranks."""
+    name = run.manifest["metric"]
+    mean = summary.get(name, {}).get("mean")
+    sign = 1 if metric_by_name(name).greater_is_better else -1
+    for baseline, means in baselines.items():
+        other = means.get(name)
+        if mean is not None and other is not None and sign * mean <= sign * other:
+            model = run.manifest["model"]
+            say(f"{model} is not better than the baseline {baseline} by {name}", style="yellow")
+            say()
 
 
 def _baseline_means(run: Run) -> dict[str, dict[str, float]]:
