@@ -6,15 +6,17 @@ anything is imported, and by its kind before anything is called.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
+import io
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import InvalidParameterError
@@ -24,10 +26,20 @@ from segexp.config.space import Parameter, check_space, parse_space
 from segexp.errors import ConfigError, did_you_mean
 from segexp.features import RoleColumns
 
-PACKAGES = ("sklearn", "lightgbm", "xgboost", "catboost", "imblearn", "segexp")
+# Package -> what pip calls it.
+PACKAGES = {
+    "sklearn": "scikit-learn",
+    "lightgbm": "lightgbm",
+    "xgboost": "xgboost-cpu",
+    "imblearn": "imbalanced-learn",
+    "segexp": "segexp",
+}
 
 # Parts of the allowed packages that hold no estimator and can reach other modules.
-_CLOSED = {"utils", "externals", "tests", "datasets", "cli", "config"}
+_CLOSED = {
+    "utils", "externals", "tests", "testing", "conftest", "datasets", "dask", "spark", "cli",
+    "config",
+}  # fmt: skip
 _TARGET = re.compile(r"[a-z]\w*(\.[a-z]\w*)*\.[A-Z]\w*")
 
 
@@ -75,8 +87,8 @@ def find_class(target: str, path: str, packages: Sequence[str] = ()) -> type[Bas
         module = importlib.import_module(module_name)
     except ImportError as error:
         top = target.split(".")[0]
-        missing = getattr(error, "name", None) == top
-        cause = f"{top} is not installed; pip install {top}" if missing else str(error)
+        absent = getattr(error, "name", None) == top
+        cause = f"{top} is not installed; pip install {PACKAGES.get(top, top)}" if absent else error
         raise ConfigError(f"{path}._target_: {target!r}: {cause}") from error
     found = getattr(module, class_name, None)
     if found is None:
@@ -128,6 +140,9 @@ def _build(node: Mapping[str, Any], path: str, packages: Sequence[str]) -> BaseE
             # A parameter of the signature is likelier meant than one of LightGBM's 300 aliases.
             hint = did_you_mean(name, cls._get_param_names()) or did_you_mean(name, known)
             raise ConfigError(f"{path}.{name}: {cls.__name__} has no such parameter{hint}")
+        if name == "memory" and value is not None:
+            # joblib would pickle into that folder, and run what lies there.
+            raise ConfigError(f"{path}.memory must be null: segexp reads and writes no pickles")
         arguments[name] = _build_value(value, f"{path}.{name}", packages)
     try:
         estimator = cls(**arguments)
@@ -179,27 +194,28 @@ def build_model(config: ModelConfig, packages: Sequence[str] = ()) -> BaseEstima
         If the estimator does not fit the task.
     """
     estimator = build(config.estimator, "model.estimator", packages)
-    if not hasattr(estimator, "predict") or not hasattr(type(estimator), "fit"):
+    if not is_classifier(estimator):
         raise ConfigError(
-            f"model.estimator: {type(estimator).__name__} cannot predict, so it is no "
-            f"{config.task} model"
+            f"model.estimator: {type(estimator).__name__} is no classifier, and model.task is "
+            f"{config.task}"
         )
-    if not hasattr(type(estimator), "_parameter_constraints"):
+    if type(estimator).__module__.split(".")[0] in ("lightgbm", "xgboost"):
         _try_fit(estimator)
     return estimator
 
 
 def _try_fit(estimator: BaseEstimator) -> None:
-    """Let a library that states no constraints check its values: two trees on 60 made-up rows.
+    """Let LightGBM and XGBoost check their values: two trees on 60 made-up rows.
 
-    Otherwise LightGBM and XGBoost reject a wrong value only after the table is loaded.
+    They state no constraints, and would reject a wrong value only after the table is loaded.
     """
     trial = clone(estimator)
-    if "n_estimators" in trial.get_params():
-        trial.set_params(n_estimators=2)
+    per_feature = {k: None for k, v in trial.get_params().items() if isinstance(v, list | dict)}
+    trial.set_params(n_estimators=2, **per_feature)
     rng = np.random.default_rng(0)
     try:
-        with warnings.catch_warnings():
+        # LightGBM prints what it is about to raise.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             trial.fit(rng.normal(size=(60, 2)), np.arange(60) % 3)
     except Exception as error:

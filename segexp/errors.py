@@ -39,7 +39,7 @@ class RunFailedError(RunError):
     exit_code = 1
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: object, known: Iterable[object]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest of ``known``, or an empty string.
 
     Examples
@@ -50,6 +50,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     ''
     """
     # Compared without case: `segmentation` is the likeliest slip for `Segmentation`.
-    by_lower = {name.lower(): name for name in known}
-    nearest = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    # A key in YAML may be a number.
+    by_lower = {str(name).lower(): str(name) for name in known}
+    nearest = difflib.get_close_matches(str(word).lower(), by_lower, n=1)
     return f"; did you mean {by_lower[nearest[0]]!r}?" if nearest else ""

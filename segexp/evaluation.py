@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +26,10 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from segexp.config.schema import EvaluationConfig
-from segexp.errors import ConfigError, DataError
+from segexp.errors import ConfigError, DataError, did_you_mean
 from segexp.metrics import metric_by_name, score
 
 Codes = NDArray[np.int_]
-Progress = Callable[[int, int, str], None]  # done, total, what was done
 
 # What starting worker processes and importing the libraries in them costs; shorter work is
 # done here, where everything is imported already.
@@ -61,6 +61,7 @@ class FoldResult:
     fit_seconds: float
     predict_seconds: float
     warnings: tuple[str, ...]  # what libraries warned about, each once
+    peak_memory_mb: int  # of the process that did it, since it started
 
 
 def make_splits(
@@ -91,7 +92,10 @@ def make_splits(
     splits = [
         Split(repeat, fold, train, test)
         for repeat in range(config.n_repeats)
-        for fold, (train, test) in enumerate(_deal(config, y, groups, split_seed + repeat))
+        # scikit-learn takes seeds of 32 bits.
+        for fold, (train, test) in enumerate(
+            _deal(config, y, groups, (split_seed + repeat) % 2**32)
+        )
     ]
     for split in splits:
         absent = set(range(len(segments))) - set(y[split.train].tolist())
@@ -163,12 +167,12 @@ def hash_splits(splits: Sequence[Split]) -> str:
     return digest.hexdigest()[:16]
 
 
-def count_twins(X: pd.DataFrame, splits: Sequence[Split]) -> int:
-    """Count the customers whose features equal, in every column, those of a training row.
+def count_shared(table: pd.DataFrame, splits: Sequence[Split]) -> int:
+    """Count the test rows that equal a training row in every column of ``table``.
 
     The mean over repeats, rounded. Such customers are judged on what the model has seen.
     """
-    rows = pd.util.hash_pandas_object(X, index=False).to_numpy()
+    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
     counts = [np.isin(rows[split.test], rows[split.train]).sum() for split in splits]
     n_repeats = 1 + max(split.repeat for split in splits)
     return round(float(np.sum(counts)) / n_repeats)
@@ -187,7 +191,7 @@ def evaluate(
     seed: int = 0,
     n_jobs: int = 1,
     threads: int = 1,
-    progress: Progress | None = None,
+    progress: Callable[[int, int, str, FoldResult], None] | None = None,
 ) -> dict[str, list[FoldResult]]:
     """Fit every pipeline on the training rows of every split and predict its test rows.
 
@@ -207,6 +211,8 @@ def evaluate(
         Processes; -1 for one per core. The numbers do not depend on it.
     threads : int
         Threads of BLAS and OpenMP in each process.
+    progress : callable, optional
+        Called after each fit with how many are done, how many there are, the name and the result.
 
     Returns
     -------
@@ -262,6 +268,7 @@ class _FoldTask:
             fit_seconds=fitted - start,
             predict_seconds=predicted_at - fitted,
             warnings=(),
+            peak_memory_mb=peak_memory_mb(),
         )
 
     def _importance(self, pipeline: Pipeline, X: pd.DataFrame, y: Codes) -> pd.DataFrame:
@@ -273,15 +280,32 @@ class _FoldTask:
         )
 
 
+def peak_memory_mb() -> int:
+    """Return the largest resident size of this process since it started, in MB (2^20 bytes).
+
+    0 on Windows, where Python has no word for it.
+    """
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
 def _run(
-    tasks: Sequence[_FoldTask], X: pd.DataFrame, y: Codes, n_jobs: int, progress: Progress | None
+    tasks: Sequence[_FoldTask],
+    X: pd.DataFrame,
+    y: Codes,
+    n_jobs: int,
+    progress: Callable[[int, int, str, FoldResult], None] | None,
 ) -> list[FoldResult]:
     """Run the tasks, the first one here; the rest in processes if that is worth their start."""
-    report = progress or (lambda done, total, what: None)
+    report = progress or (lambda done, total, name, result: None)
     start = time.perf_counter()
     results: list[FoldResult] = [tasks[0](X, y)]
     first_s = time.perf_counter() - start
-    report(1, len(tasks), tasks[0].name)
+    report(1, len(tasks), tasks[0].name, results[0])
     rest = tasks[1:]
     workers = min(joblib.cpu_count() if n_jobs == -1 else n_jobs, len(rest))
     # Baselines are quick; the pipeline of the first task is the one that takes time.
@@ -293,7 +317,7 @@ def _run(
         done = (task(X, y) for task in rest)
     for i, result in enumerate(done, start=2):
         results.append(result)
-        report(i, len(tasks), tasks[i - 1].name)
+        report(i, len(tasks), tasks[i - 1].name, result)
     return results
 
 
@@ -321,7 +345,8 @@ def predict(
 
 
 def _predicts_likeliest(model: Any) -> bool:
-    return type(model).__name__ in {
+    library = type(model).__module__.split(".")[0] in {"lightgbm", "sklearn", "xgboost"}
+    return library and type(model).__name__ in {
         "LGBMClassifier",
         "XGBClassifier",
         "HistGradientBoostingClassifier",
@@ -465,7 +490,9 @@ def importance_table(results: Sequence[FoldResult]) -> pd.DataFrame:
 
 
 def _over_folds(kind: str, folds: Sequence[pd.Series]) -> pd.DataFrame:
-    values = pd.concat(folds, axis=1).fillna(0.0)
+    values = pd.concat(folds, axis=1)
+    if kind == "model":  # a level that a fold did not meet has no column there, and no importance
+        values = values.fillna(0.0)
     table = pd.DataFrame(
         {
             "kind": kind,
@@ -477,17 +504,33 @@ def _over_folds(kind: str, folds: Sequence[pd.Series]) -> pd.DataFrame:
     return table.sort_values(["mean", "feature"], ascending=[False, True], ignore_index=True)
 
 
-def confusion_table(predictions: pd.DataFrame, segments: Sequence[str]) -> pd.DataFrame:
-    """Return counts of customers, true segments as rows and predicted ones as columns."""
-    table = pd.crosstab(predictions["true"], predictions["predicted"])
-    return table.reindex(index=list(segments), columns=list(segments), fill_value=0)
+def check_metrics(config: EvaluationConfig, *, has_probabilities: bool = True) -> None:
+    """Check the names of the metrics before anything is loaded.
 
-
-def check_metrics(config: EvaluationConfig) -> None:
-    """Raise ``ConfigError`` for a metric that does not exist."""
+    Raises
+    ------
+    ConfigError
+        For a metric that does not exist, or a ranking metric that the model cannot have.
+    """
     for key, names in (("metric", [config.metric]), ("metrics", config.metrics)):
         for name in names:
             try:
                 metric_by_name(name)
             except ConfigError as error:
                 raise ConfigError(f"evaluation.{key}: {error}") from error
+    if metric_by_name(config.metric).needs_probabilities and not has_probabilities:
+        raise ConfigError(
+            f"evaluation.metric={config.metric} needs probabilities, which this model does not "
+            f"give; accuracy, f1_macro and others need none"
+        )
+
+
+def check_segment_metrics(config: EvaluationConfig, segments: Sequence[str]) -> None:
+    """Raise ``ConfigError`` for a metric such as ``recall[Z]`` of a segment that is not there."""
+    for name in (config.metric, *config.metrics):
+        segment = name.partition("[")[2].removesuffix("]")
+        if segment and segment not in segments:
+            raise ConfigError(
+                f"evaluation: metric {name!r} names the segment {segment!r}"
+                f"{did_you_mean(segment, segments)}; the segments are {', '.join(segments)}"
+            )

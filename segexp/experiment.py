@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import re
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,31 +24,33 @@ from threadpoolctl import threadpool_limits
 import segexp.runs as runs
 from segexp import __version__
 from segexp.components import build_pipeline, join, parse_spaces
-from segexp.config.compose import config_hash, config_to_yaml, load_option
+from segexp.config.compose import config_hash, config_to_yaml, load_shipped_option
 from segexp.config.schema import EvaluationConfig, ExperimentConfig
 from segexp.config.space import Parameter
+from segexp.data.findings import Finding
 from segexp.data.loading import Dataset, load_dataset, schema_of
 from segexp.data.readers import read_header
 from segexp.data.roles import check_columns
-from segexp.errors import ConfigError, DataError
+from segexp.data.sql import recorded_address
+from segexp.errors import ConfigError, DataError, RunError
 from segexp.evaluation import (
     FoldResult,
     Split,
     check_metrics,
-    count_twins,
+    check_segment_metrics,
+    count_shared,
     evaluate,
     fold_scores,
     hash_splits,
     importance_table,
     make_splits,
+    peak_memory_mb,
     predictions_table,
 )
 from segexp.metrics import jackknife_group_count, jackknife_standard_errors, summarise
 from segexp.saved_model import UnsafeModelError, dump_pipeline
 
 logger = logging.getLogger(__name__)
-
-MAJORITY, LINEAR = "dummy", "logistic_regression"
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,18 @@ class Plan:
         return folds * evaluation.n_repeats + evaluation.final_model
 
     @property
+    def recorded(self) -> ExperimentConfig:
+        """The config as a run records it: without the secrets of a database address."""
+        config = self.config
+        if config.dataset.url is None:
+            return config
+        url = recorded_address(config.dataset.url)
+        return replace(config, dataset=replace(config.dataset, url=url))
+
+    @property
     def run_name(self) -> str:
         """Everything of a run directory's name but the time."""
-        config = self.config
+        config = self.recorded
         parts = (
             config.preprocessing.name, config.model.name, config.search.name, config_hash(config),
         )  # fmt: skip
@@ -81,7 +92,7 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "_", text).lstrip(".") or "_"
 
 
-def plan_experiment(config: ExperimentConfig, conf_dirs: Sequence[Path]) -> Plan:
+def plan_experiment(config: ExperimentConfig) -> Plan:
     """Check everything that can be checked before a table is loaded.
 
     Estimators are built, parameters, search spaces and metrics are checked, and the columns
@@ -93,8 +104,8 @@ def plan_experiment(config: ExperimentConfig, conf_dirs: Sequence[Path]) -> Plan
         In one line: the thing, what was seen, what would do.
     """
     pipeline = build_pipeline(config)
-    check_metrics(config.evaluation)
-    baselines = _build_baselines(config, conf_dirs)
+    check_metrics(config.evaluation, has_probabilities=hasattr(pipeline, "predict_proba"))
+    baselines = _build_baselines(config)
     if config.dataset.target is None:
         raise ConfigError(
             f"dataset {config.dataset.name!r} names no target, and model={config.model.name} "
@@ -105,14 +116,16 @@ def plan_experiment(config: ExperimentConfig, conf_dirs: Sequence[Path]) -> Plan
     return Plan(config, pipeline, baselines, parse_spaces(config, pipeline))
 
 
-def _build_baselines(config: ExperimentConfig, conf_dirs: Sequence[Path]) -> dict[str, Pipeline]:
-    preprocessing = load_option("preprocessing", "standard", config, conf_dirs)
+def _build_baselines(config: ExperimentConfig) -> dict[str, Pipeline]:
+    """Build the baselines, but for one that is what the run itself judges."""
+    preprocessing = load_shipped_option("preprocessing", "standard", config)
+    models = {
+        name: load_shipped_option("model", name, config) for name in config.evaluation.baselines
+    }
     return {
-        name: join(
-            preprocessing, load_option("model", name, config, conf_dirs), config.run.packages
-        )
-        for name in config.evaluation.baselines
-        if (name, "standard") != (config.model.name, config.preprocessing.name)
+        name: join(preprocessing, model)
+        for name, model in models.items()
+        if (model.estimator, preprocessing) != (config.model.estimator, config.preprocessing)
     }
 
 
@@ -120,11 +133,14 @@ def find_done(plan: Plan) -> list[Path]:
     """Return the completed runs of the same config, oldest first."""
     outputs = Path(plan.config.run.outputs).expanduser()
     folder = outputs / _file_name(plan.config.dataset.name)
-    return [
-        path
-        for path in sorted(folder.glob(f"*-{plan.run_name}*"))
-        if (path / runs.MANIFEST).is_file() and runs.open_run(path).status == runs.COMPLETED
-    ]
+    return [path for path in sorted(folder.glob(f"*-{plan.run_name}*")) if _is_completed(path)]
+
+
+def _is_completed(path: Path) -> bool:
+    try:
+        return runs.open_run(path).status == runs.COMPLETED
+    except RunError:  # somebody else's folder, or a damaged one
+        return False
 
 
 @dataclass(frozen=True)
@@ -155,55 +171,63 @@ def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None =
     reporter = reporter or Reporter()
     config = plan.config
     reporter.say(f"loading dataset {config.dataset.name}")
-    dataset = load_dataset(config.dataset, config.evaluation.group, progress=reporter.say)
-    if dataset.y is None:
-        raise DataError(f"dataset {dataset.name!r} has no target to predict")
+    try:
+        dataset = load_dataset(config.dataset, config.evaluation.group, progress=reporter.say)
+    except MemoryError as error:
+        raise DataError(f"dataset {config.dataset.name!r} does not fit into memory") from error
+    check_segment_metrics(config.evaluation, dataset.segments)
     if not len(dataset.X.columns):
         raise DataError(f"dataset {dataset.name!r} has no feature columns left; see dataset.ignore")
     splits = make_splits(
-        config.evaluation, dataset.y, dataset.groups, config.run.split_seed, dataset.segments
+        config.evaluation, _codes(dataset), dataset.groups, config.run.split_seed, dataset.segments
     )
     texts = {
-        runs.CONFIG: without_password(config_to_yaml(config)),
-        runs.OVERRIDES: without_password(shlex.join(["segexp", "run", *words])) + "\n",
+        runs.CONFIG: config_to_yaml(plan.recorded),
+        runs.OVERRIDES: shlex.join(["segexp", "run", *_recorded_words(plan, words)]) + "\n",
     }
     outputs, folder = Path(config.run.outputs).expanduser(), _file_name(config.dataset.name)
-    with runs.new_run(
-        outputs, folder, plan.run_name, texts, _manifest(config, dataset, splits)
-    ) as writer:
+    manifest = _manifest(plan.recorded, dataset, splits)
+    with runs.new_run(outputs, folder, plan.run_name, texts, manifest) as writer:
         logger.info("run directory %s", writer.path.name)
-        results = _judge(plan, dataset, splits, reporter)
+        finished: list[FoldResult] = []
+        try:
+            results = _judge(plan, dataset, splits, reporter, finished)
+        except BaseException:
+            with contextlib.suppress(RunError):  # the first cause is the one to tell
+                _write_folds(writer, dataset, finished)
+            raise
         _write_results(writer, config, dataset, results)
         if config.evaluation.final_model:
             reporter.say("fitting the final model on all rows")
             _write_model(writer, plan, dataset)
-        writer.update(peak_memory_mb=_peak_memory_mb())
+        workers = [result.peak_memory_mb for folds in results.values() for result in folds]
+        writer.update(peak_memory_mb=max(*workers, peak_memory_mb()))
     return runs.open_run(writer.path)
 
 
-def without_password(text: str) -> str:
-    """Return ``text`` with the password of every database address in it starred out.
-
-    A password that is written as ``$NAME``, an environment variable, is kept as that.
-
-    Examples
-    --------
-    >>> without_password("url: postgresql://ann:secret@host/shop")
-    'url: postgresql://ann:***@host/shop'
-    >>> without_password("url: postgresql://ann:$PASSWORD@host/shop")
-    'url: postgresql://ann:$PASSWORD@host/shop'
-    """
-    return re.sub(r"(://[^\s:/@'\"]*:)(?!\$)[^\s/'\"]*@", r"\1***@", text)
+def _recorded_words(plan: Plan, words: Sequence[str]) -> list[str]:
+    return [
+        f"dataset.url='{plan.recorded.dataset.url}'"
+        if word.lstrip("+").startswith("dataset.url=")
+        else word
+        for word in words
+    ]
 
 
 def _judge(
-    plan: Plan, dataset: Dataset, splits: Sequence[Split], reporter: Reporter
+    plan: Plan,
+    dataset: Dataset,
+    splits: Sequence[Split],
+    reporter: Reporter,
+    finished: list[FoldResult],
 ) -> dict[str, list[FoldResult]]:
     config = plan.config
     pipelines = {"": plan.pipeline, **plan.baselines}  # the run itself has no name beside them
     start = time.perf_counter()
 
-    def progress(done: int, total: int, name: str) -> None:
+    def progress(done: int, total: int, name: str, result: FoldResult) -> None:
+        if not name:
+            finished.append(result)
         logger.info("fit %d of %d: %s", done, total, name or config.model.name)
         reporter.progress(done, total, name or config.model.name)
 
@@ -242,10 +266,7 @@ def _write_results(
 ) -> None:
     y, segments = _codes(dataset), dataset.segments
     own = results[""]
-    writer.write_parquet(runs.PREDICTIONS, predictions_table(own, y, dataset.ids, segments))
-    scores = fold_scores(own, y, segments)
-    writer.write_csv(runs.SCORES, scores)
-    writer.write_csv(runs.TIMINGS, _timings(own))
+    scores = _write_folds(writer, dataset, own)
     baselines = [
         fold_scores(folds, y, segments).assign(baseline=name)
         for name, folds in results.items()
@@ -257,6 +278,19 @@ def _write_results(
     if config.evaluation.importance_repeats:
         writer.write_csv(runs.IMPORTANCE, importance_table(own))
     writer.write_json(runs.SUMMARY, summarise_results(own, dataset, config.evaluation, scores))
+
+
+def _write_folds(
+    writer: runs.RunWriter, dataset: Dataset, folds: Sequence[FoldResult]
+) -> pd.DataFrame:
+    """Write predictions, scores and timings of the folds there are; return the scores."""
+    y, segments = _codes(dataset), dataset.segments
+    scores = fold_scores(folds, y, segments)
+    if folds:
+        writer.write_parquet(runs.PREDICTIONS, predictions_table(folds, y, dataset.ids, segments))
+        writer.write_csv(runs.SCORES, scores)
+        writer.write_csv(runs.TIMINGS, _timings(folds))
+    return scores
 
 
 def summarise_results(
@@ -325,16 +359,9 @@ def _manifest(
     config: ExperimentConfig, dataset: Dataset, splits: Sequence[Split]
 ) -> dict[str, Any]:
     counts = np.bincount(_codes(dataset), minlength=len(dataset.segments))
-    twins = count_twins(dataset.X, splits)
-    findings = [asdict(finding) for finding in dataset.findings]
-    if twins:
-        findings.append(
-            {
-                "code": "twins",
-                "message": f"{twins} customers equal a training customer in every feature",
-                "count": twins,
-            }
-        )
+    findings = [
+        asdict(finding) for finding in (*dataset.findings, *_split_findings(dataset, splits))
+    ]
     evaluation = config.evaluation
     return {
         "task": config.model.task,
@@ -376,7 +403,39 @@ def _manifest(
     }
 
 
-_LIBRARIES = ("hydra-core", "lightgbm", "numpy", "pandas", "scikit-learn", "skops", "xgboost-cpu")
+def _split_findings(dataset: Dataset, splits: Sequence[Split]) -> list[Finding]:
+    """Say how many customers are judged by a model that has met them, or their like."""
+    found = []
+    if again := count_shared(dataset.ids.to_frame(), splits):
+        found.append(
+            Finding(
+                "same_customer",
+                f"{again} rows are judged while another row of the same id is among the training "
+                f"rows; evaluation.group keeps them on one side",
+                again,
+            )
+        )
+    if twins := count_shared(dataset.X, splits):
+        message = f"{twins} customers equal a training customer in every feature"
+        found.append(Finding("twins", message, twins))
+    return found
+
+
+_LIBRARIES = (
+    "hydra-core",
+    "joblib",
+    "lightgbm",
+    "numpy",
+    "omegaconf",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "skops",
+    "sqlalchemy",
+    "xgboost",
+    "xgboost-cpu",
+)
 
 
 def _versions() -> dict[str, str]:
@@ -384,7 +443,7 @@ def _versions() -> dict[str, str]:
     for library in _LIBRARIES:
         try:
             versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:  # the full xgboost wheel in place of the CPU one
+        except metadata.PackageNotFoundError:  # an extra, or the other xgboost wheel
             continue
     return versions
 
@@ -394,23 +453,15 @@ def _git_commit() -> dict[str, Any] | None:
     try:
         commit, status = (
             subprocess.run(
-                ["git", *words], capture_output=True, text=True, timeout=5, check=True
+                # A repository may name a program of its own for fsmonitor.
+                ["git", "-c", "core.fsmonitor=false", *words],
+                capture_output=True,
+                text=True,
+                timeout=5,
+                check=True,
             ).stdout.strip()
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
         )
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "dirty": bool(status)}
-
-
-def _peak_memory_mb() -> int | None:
-    """Return the largest resident size of this process and of any worker, in MB (2^20 bytes)."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = max(
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

@@ -15,6 +15,7 @@ date           datetime64, no time zone                          NaT
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,8 @@ def _role(dtype: Any) -> str | None:
 class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Clip each numeric column to quantiles seen during ``fit``.
 
-    A few very large spenders otherwise set the scale of every distance. NaN stays NaN.
+    A few very large spenders otherwise set the scale of every distance. NaN stays NaN. The
+    bounds of a column of two values are these: a flag that hardly anybody has is no outlier.
 
     Parameters
     ----------
@@ -114,6 +116,8 @@ class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _bounds(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         if values.size == 0:
             return np.array([-np.inf, np.inf])
+        if len(np.unique(values)) <= 2:
+            return np.array([values.min(), values.max()])
         return np.quantile(values, [self.lower, self.upper])
 
     def transform(self, X: Any) -> npt.NDArray[np.float64]:
@@ -144,6 +148,42 @@ class _FrameTransformer(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.two_d_array = False
         return tags
+
+
+class PlainNames(_FrameTransformer):
+    """Rename the columns whose names LightGBM or XGBoost refuse; the cells stay as they are.
+
+    Each of ``[]{}<>,:"`` becomes ``_``, and underscores are added until the name is unique. Only
+    models that are given a DataFrame see the names.
+
+    Attributes
+    ----------
+    names_ : list of str
+        The new name of each column.
+    """
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> PlainNames:
+        """Choose the names."""
+        X = self._checked(X, reset=True)
+        taken = set(X.columns)
+        self.names_ = []
+        for name in X.columns:
+            plain = re.sub(r'[][{}<>,:"]', "_", name)
+            while plain != name and plain in taken:
+                plain += "_"
+            taken.add(plain)
+            self.names_.append(plain)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return ``X`` under the new names."""
+        check_is_fitted(self)
+        return self._checked(X, reset=False).set_axis(self.names_, axis=1)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
+        """Return the new names."""
+        check_is_fitted(self)
+        return _objects(self.names_)
 
 
 class CategoryEncoder(OneToOneFeatureMixin, _FrameTransformer):

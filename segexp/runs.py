@@ -6,6 +6,7 @@ says how far it got. ``completed`` is written last.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import json
@@ -16,7 +17,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,29 +56,55 @@ def utc_now() -> datetime:
 
 _SCORE_COLUMNS: dict[str, type] = {"repeat": int, "fold": int, "metric": str, "value": float}
 
-_FACTS: dict[str, type] = {  # what the manifest of a run holds from its first moment
-    "model": str,
-    "preprocessing": str,
-    "search": str,
-    "metric": str,
-    "confidence": float,
-    "seed": int,
-    "segments": dict,
-    "tags": list,
-    "versions": dict,
-    "dataset.name": str,
-    "dataset.synthetic": bool,
-    "dataset.fingerprint": str,
-    "dataset.n_rows": int,
-    "dataset.n_rows_read": int,
-    "dataset.n_features": int,
-    "dataset.roles": dict,
-    "dataset.findings": list,
-    "split.protocol": str,
-    "split.n_splits": int,
-    "split.n_repeats": int,
-    "split.split_seed": int,
-    "split.hash": str,
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
+    )
+
+
+def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _dict_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+
+
+_MAYBE_TEXT = _is(str, type(None))
+_FACTS: dict[str, Callable[[Any], bool]] = {  # what a manifest holds, by dotted key
+    "start": _is(str),
+    "name": _MAYBE_TEXT,
+    "tags": _list_of(_is(str)),
+    "model": _is(str),
+    "preprocessing": _is(str),
+    "search": _is(str),
+    "config_hash": _is(str),
+    "metric": _is(str),
+    "confidence": _is(float),
+    "seed": _is(int),
+    "segments": _dict_of(_is(int)),
+    "versions": _dict_of(_is(str)),
+    "git": lambda git: (
+        git is None or (_dict_of(_is(str, bool))(git) and {*git} >= {"commit", "dirty"})
+    ),
+    "cause": _MAYBE_TEXT,
+    "warnings": lambda value: value is None or _list_of(_is(str))(value),
+    "dataset.name": _is(str),
+    "dataset.synthetic": _is(bool),
+    "dataset.fingerprint": _is(str),
+    "dataset.n_rows": _is(int),
+    "dataset.n_rows_read": _is(int),
+    "dataset.n_features": _is(int),
+    "dataset.roles": _dict_of(_list_of(_is(str))),
+    "dataset.findings": _list_of(lambda value: isinstance(value, dict) and "message" in value),
+    "split.protocol": _is(str),
+    "split.n_splits": _is(int),
+    "split.n_repeats": _is(int),
+    "split.test_size": _is(float, type(None)),
+    "split.group": _MAYBE_TEXT,
+    "split.split_seed": _is(int),
+    "split.hash": _is(str),
 }
 
 
@@ -118,14 +145,22 @@ class Run:
         RunError
             Names the first entry that is missing or of another kind.
         """
-        for key, kind in _FACTS.items():
+        for key, is_right in _FACTS.items():
             value: Any = self.manifest
             for part in key.split("."):
                 value = value.get(part) if isinstance(value, dict) else None
-            if not isinstance(value, kind):
+            if not is_right(value):
                 raise RunError(
                     f"{self.path / MANIFEST}: {key} is missing or damaged: {value!r:.40}"
                 )
+
+    def read_overrides(self) -> str:
+        """Return the command that made the run."""
+        path = self.path / OVERRIDES
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{path} cannot be read: {_cause(error)}") from error
 
     def read_summary(self) -> dict[str, dict[str, Any]]:
         """Return metric -> mean, std, interval, n."""
@@ -254,11 +289,14 @@ class RunWriter:
         partial = target.with_name(f".{target.name}.partial")
         with _writing(target):
             target.parent.mkdir(exist_ok=True)
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
+            try:
+                with partial.open("w", encoding="utf-8", newline="") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON object; numbers that are not finite are an error."""
@@ -335,28 +373,31 @@ def new_run(
             "start": start.isoformat(),
         },
     )
-    try:
-        with _writing(hidden):
-            hidden.mkdir(parents=True)
-        for file, text in texts.items():
-            writer.write_text(file, text)
-        writer.update()
-        writer.path = _rename_to_free_name(hidden, parent, f"{start:%Y%m%dT%H%M%SZ}-{name}")
-    except BaseException:
-        shutil.rmtree(hidden, ignore_errors=True)
-        raise
-    with _logging_to(writer.path / LOG):
+    with contextlib.ExitStack() as logging_to:
+        try:
+            with _writing(hidden):
+                hidden.mkdir(parents=True)
+            for file, text in texts.items():
+                writer.write_text(file, text)
+            writer.update()
+            logging_to.enter_context(_logging_to(hidden / LOG))
+            writer.path = _rename_to_free_name(hidden, parent, f"{start:%Y%m%dT%H%M%SZ}-{name}")
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
         try:
             yield writer
+            _end(writer, COMPLETED, clock)
         except KeyboardInterrupt:
             _end(writer, INTERRUPTED, clock)
             raise
         except Exception as error:
             cause = _cause(error) if isinstance(error, SegexpError) else _named(error)
             logging.getLogger("segexp").error("run failed", exc_info=True)
-            _end(writer, FAILED, clock, cause=cause)
+            # Where the disk is full the directory keeps saying `running`, which reads as killed.
+            with contextlib.suppress(RunError):
+                _end(writer, FAILED, clock, cause=cause)
             raise RunFailedError(f"run {writer.path} failed: {cause}") from error
-    _end(writer, COMPLETED, clock)
 
 
 def _rename_to_free_name(hidden: Path, parent: Path, name: str) -> Path:

@@ -15,6 +15,10 @@ from segexp.cli import main
 from segexp.cli.completion import complete
 from segexp.cli.console import age, clean
 
+FAILING = [
+    "+preprocessing.reduction.pca._target_=sklearn.decomposition.PCA",
+    "+preprocessing.reduction.pca.n_components=500",
+]
 QUICK = ["dataset.n_customers=200", "model=decision_tree", "engine.n_jobs=1"]
 
 
@@ -69,7 +73,7 @@ def test_run_m_is_sweep(here):
 
 
 def test_a_failed_cell_does_not_stop_the_rest(here, capsys):
-    words = [*QUICK[:1], "engine.n_jobs=1", "model=knn", "model.estimator.n_neighbors=5000,5"]
+    words = [*QUICK, FAILING[0], "+preprocessing.reduction.pca.n_components=500,2"]
     assert main(["sweep", *words]) == 1
     statuses = [runs.open_run(path).status for path in runs.find_runs(here / "outputs")]
     assert sorted(statuses) == ["completed", "failed"]
@@ -83,7 +87,7 @@ def test_a_sweep_with_a_wrong_cell_runs_nothing(here, capsys):
 
 
 def test_a_failed_run_is_exit_code_1_and_one_line(capsys):
-    assert main(["run", *QUICK, "model=knn", "model.estimator.n_neighbors=5000"]) == 1
+    assert main(["run", *QUICK, *FAILING]) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "failed: ValueError" in err
@@ -157,7 +161,7 @@ def test_show_shows_a_run_in_full(finished, capsys):
 
 
 def test_show_of_a_failed_run_says_the_cause(here, capsys):
-    main(["run", *QUICK, "model=knn", "model.estimator.n_neighbors=5000"])
+    main(["run", *QUICK, *FAILING])
     (path,) = runs.find_runs(here / "outputs")
     assert main(["show", str(path)]) == 0
     assert "cause: ValueError" in capsys.readouterr().out
@@ -187,6 +191,79 @@ def test_a_damaged_run_is_one_line(finished, capsys, file, content):
     assert main(["show", str(finished)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["ls"]) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"git": "x"},
+        {"segments": {"A": "x"}},
+        {"tags": [3]},
+        {"warnings": 3},
+        {"start": None},
+        {"metric": ["x"]},
+        {"dataset": {"findings": [3]}},
+        {"dataset": {"roles": {"x": 3}}},
+        {"split": None},
+    ],
+    ids=str,
+)
+def test_a_foreign_manifest_is_one_line(finished, capsys, change):
+    manifest = json.loads((finished / runs.MANIFEST).read_text())
+    for key, value in change.items():
+        manifest[key] = {**manifest[key], **value} if key == "dataset" else value
+    (finished / runs.MANIFEST).write_text(json.dumps(manifest))
+    capsys.readouterr()
+    assert main(["show", str(finished)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["ls"]) == 0
+    assert "not readable" in capsys.readouterr().out
+
+
+def test_a_run_without_its_command_is_one_line(finished, capsys):
+    (finished / runs.OVERRIDES).unlink()
+    capsys.readouterr()
+    assert main(["show", str(finished)]) == 2
+    assert "overrides.txt cannot be read" in capsys.readouterr().err
+
+
+def test_ls_and_sweep_say_what_is_synthetic(finished, capsys):
+    capsys.readouterr()
+    main(["ls"])
+    assert "synthetic customers" in capsys.readouterr().out
+    main(["sweep", *QUICK])
+    assert "synthetic customers" in capsys.readouterr().out
+
+
+def test_next_commands_leave_out_what_was_said_of_this_model(capsys):
+    assert main(["run", *QUICK, "model.estimator.max_depth=3"]) == 0
+    lines = capsys.readouterr().out.split("next:")[1].splitlines()
+    other = shlex.split(lines[2].split("#")[0])
+    assert other == ["segexp", "run", QUICK[0], "engine.n_jobs=1", "model=random_forest"]
+
+
+def test_a_config_dir_is_part_of_the_recorded_command(here, capsys):
+    (here / "mine" / "model").mkdir(parents=True)
+    text = "# mine\nname: mine\nestimator: {_target_: sklearn.tree.DecisionTreeClassifier}\n"
+    (here / "mine" / "model" / "mine.yaml").write_text(text)
+    assert main(["run", QUICK[0], "model=mine", "--config-dir", "mine"]) == 0
+    (path,) = runs.find_runs(here / "outputs")
+    assert main(shlex.split(runs.open_run(path).read_overrides())[1:]) == 0
+
+
+def test_a_metric_of_one_segment_can_rank_and_is_shown(capsys):
+    assert main(["run", *QUICK, "evaluation.metric='recall[A]'"]) == 0
+    assert "recall[A]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("downloads", ["[a]", "{x: 3}", "{3: {sha256: a, urls: [b]}}"])
+def test_an_odd_data_set_does_not_hide_the_others(here, capsys, downloads):
+    (here / "conf" / "dataset").mkdir(parents=True)
+    (here / "conf" / "dataset" / "odd.yaml").write_text(f"name: odd\ndownloads: {downloads}\n")
+    assert main(["data", "ls"]) == 0
+    assert "automobile" in capsys.readouterr().out
+    assert main(["data", "fetch", "odd"]) == 2
+    assert "dataset.downloads" in capsys.readouterr().err
 
 
 def test_names_cannot_act_on_the_terminal(finished, capsys):
@@ -269,6 +346,7 @@ def test_an_age_is_for_people():
         (["data", "fetch", "mal"], ["mall"]),
         (["show", "out"], []),
         (["frobnicate", "x"], []),
+        (["run", "model", "mod"], ["model=", "model."]),
     ],
 )
 def test_completion_knows_what_comes_next(words, expected):

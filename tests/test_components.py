@@ -102,7 +102,7 @@ def test_a_users_package_is_allowed_only_when_named(tmp_path, monkeypatch):
         ({"_target_": "sklearn.svm.SVC", "C": -1}, "The 'C' parameter of SVC must be a float"),
         ({"_target_": "sklearn.svm.SVCC"}, "sklearn.svm has no SVCC; did you mean 'SVC'?"),
         ({"_target_": "sklearn.svmm.SVC"}, "No module named 'sklearn.svmm'"),
-        ({"_target_": "catboost.CatBoostClassifier"}, "catboost is not installed"),
+        ({"_target_": "imblearn.ensemble.RUSBoostClassifier"}, "pip install imbalanced-learn"),
         ({"_target_": "lightgbm.LGBMClassifier", "num_leafs": 3}, "did you mean 'num_leaves'?"),
         ({"_target_": "xgboost.XGBClassifier", "max_deph": 3}, "did you mean 'max_depth'?"),
     ],
@@ -132,7 +132,7 @@ def test_nested_nodes_become_estimators():
 def test_a_transformer_is_no_model():
     target = "model.estimator._target_=sklearn.preprocessing.StandardScaler"
     config = load_config(["model=naive_bayes", target, "~model.estimator.var_smoothing"], SHIPPED)
-    with pytest.raises(ConfigError, match="StandardScaler cannot predict"):
+    with pytest.raises(ConfigError, match="StandardScaler is no classifier"):
         build_model(config.model)
 
 
@@ -186,3 +186,30 @@ def test_a_nested_parameter_can_be_set_from_the_command_line():
     assert isinstance(model.estimator, SVC)
     assert model.estimator.C == 3
     assert "estimator__C" not in config.model.space
+
+
+@pytest.mark.parametrize("name", ["Pipeline", "FeatureUnion"])
+def test_nothing_is_cached_as_pickles(name):
+    node = {"_target_": f"sklearn.pipeline.{name}", "memory": "cache", "steps": []}
+    if name == "FeatureUnion":
+        node = {
+            "_target_": "sklearn.pipeline.FeatureUnion",
+            "transformer_list": [["a", {**node, "_target_": "sklearn.pipeline.Pipeline"}]],
+        }
+    with pytest.raises(ConfigError, match="memory must be null"):
+        build(node, "preprocessing.numeric.x")
+
+
+@pytest.mark.parametrize(
+    "target", ["sklearn.linear_model.LinearRegression", "sklearn.cluster.KMeans"]
+)
+def test_only_a_classifier_is_a_model(target):
+    words = ["model=naive_bayes", f"model.estimator._target_={target}"]
+    config = load_config([*words, "~model.estimator.var_smoothing"], SHIPPED)
+    with pytest.raises(ConfigError, match="is no classifier"):
+        build_model(config.model)
+
+
+def test_a_parameter_with_one_entry_per_feature_is_left_to_the_fit():
+    words = ["model.estimator.monotone_constraints=[0,0,0,0,0,0,0,0,1]"]
+    build_pipeline(load_config(words, SHIPPED))

@@ -235,3 +235,49 @@ def test_quick_commands_do_not_import_the_scientific_stack(words):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "\n"
+
+
+def test_a_column_may_be_named_by_a_number():
+    config = load("dataset.rules={2020:{min:0}}", "dataset.ordinal={2021:[a,b]}")
+    assert config.dataset.rules["2020"] == {"min": 0}
+    assert config.dataset.ordinal["2021"] == ["a", "b"]
+
+
+def test_generated_customers_cannot_lose_their_label():
+    with pytest.raises(ConfigError, match=r"dataset\.synthetic must be true"):
+        load("dataset.synthetic=false")
+
+
+def test_a_group_is_chosen_without_a_plus():
+    with pytest.raises(ConfigError, match="say model=svm to choose another one"):
+        load("+model=svm")
+
+
+def test_the_config_of_another_hydra_project_does_no_harm(tmp_path):
+    (tmp_path / "config.yaml").write_text("defaults:\n  - db: mysql\n")
+    assert load_config([], (tmp_path, *SHIPPED)).model.name == "lightgbm"
+
+
+def test_an_address_to_download_from_cannot_carry_the_environment_away(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "evil.yaml").write_text(
+        "name: evil\npath: a.csv\ndownloads:\n"
+        "  a.csv: {sha256: 00, urls: ['http://127.0.0.1:1/?k=${oc.env:HOME}']}\n"
+    )
+    with pytest.raises(ConfigError, match="downloads must be written out"):
+        load_config(["dataset=evil"], (tmp_path, *SHIPPED))
+
+
+def test_processes_and_threads_do_not_change_the_hash():
+    assert config_hash(load("engine.threads=2", "engine.n_jobs=2")) == config_hash(load())
+
+
+def test_a_folder_is_no_option(tmp_path):
+    (tmp_path / "model" / "dir.yaml").mkdir(parents=True)
+    assert "dir" not in list_options("model", (tmp_path, *SHIPPED))
+
+
+def test_an_option_in_another_encoding_still_has_a_line(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("# für alle Kunden\n".encode("latin-1"))
+    assert describe_option(path).endswith("alle Kunden")

@@ -20,7 +20,7 @@ from segexp.data.cells import Cells, clean, text_table
 from segexp.data.fingerprint import fingerprint
 from segexp.data.loading import Dataset, load_dataset
 
-DEFAULTS = read_yaml(shipped_conf() / "config.yaml")["dataset"]
+DEFAULTS = read_yaml(shipped_conf() / "segexp.yaml")["dataset"]
 DAYS = pd.to_datetime(["2024-01-31", "2023-05-01", "2020-02-29", "2020-02-29"])
 CUSTOMERS = pd.DataFrame(
     {

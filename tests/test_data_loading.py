@@ -18,7 +18,7 @@ from segexp.data.loading import Dataset, load_dataset, schema_of, segment_counts
 from segexp.data.roles import check_columns
 from segexp.errors import DataError, SegexpError
 
-DEFAULTS = read_yaml(shipped_conf() / "config.yaml")["dataset"]
+DEFAULTS = read_yaml(shipped_conf() / "segexp.yaml")["dataset"]
 Load = Callable[..., Dataset]
 
 

@@ -17,7 +17,7 @@ from segexp.data.readers import read_header
 from segexp.data.roles import check_columns
 
 CONF = shipped_conf()
-DEFAULTS = read_yaml(CONF / "config.yaml")["dataset"]
+DEFAULTS = read_yaml(CONF / "segexp.yaml")["dataset"]
 PUBLISHED = ("automobile", "automobile_merged", "mall", "marketing_campaign")
 
 

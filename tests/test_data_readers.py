@@ -19,7 +19,7 @@ from segexp.data.cells import text_column
 from segexp.data.readers import read_header, read_table
 from segexp.errors import ConfigError, DataError, SegexpError
 
-DEFAULTS = read_yaml(shipped_conf() / "config.yaml")["dataset"]
+DEFAULTS = read_yaml(shipped_conf() / "segexp.yaml")["dataset"]
 
 
 def config(path: Path | list[Path], **keys: Any) -> DatasetConfig:

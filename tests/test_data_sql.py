@@ -16,7 +16,7 @@ from segexp.data.loading import load_dataset
 from segexp.data.readers import read_header, read_table
 from segexp.errors import ConfigError, DataError, SegexpError
 
-DEFAULTS = read_yaml(shipped_conf() / "config.yaml")["dataset"]
+DEFAULTS = read_yaml(shipped_conf() / "segexp.yaml")["dataset"]
 CUSTOMERS = pd.DataFrame(
     {
         "id": [3, 1, 2],
@@ -165,6 +165,12 @@ def test_an_environment_variable_that_is_not_set_is_named() -> None:
 
 def test_an_address_that_is_none_is_not_shown() -> None:
     said = message("ana:geheim@127.0.0.1/shop", table="customers")
+    assert "dataset.url is not a SQLAlchemy address" in said
+    assert "geheim" not in said
+
+
+def test_an_address_with_a_port_that_is_none_is_not_shown() -> None:
+    said = message("postgresql://ana:p@ss:geheim@host/shop", table="customers")
     assert "dataset.url is not a SQLAlchemy address" in said
     assert "geheim" not in said
 

@@ -14,8 +14,7 @@ from segexp.config.schema import EvaluationConfig
 from segexp.errors import ConfigError, DataError
 from segexp.evaluation import (
     check_metrics,
-    confusion_table,
-    count_twins,
+    count_shared,
     evaluate,
     fold_scores,
     hash_splits,
@@ -107,8 +106,8 @@ def test_a_customer_like_a_training_customer_is_a_twin(y):
     splits = make_splits(protocol(protocol="holdout", test_size=0.5), y, None, 0, SEGMENTS)
     (split,) = splits
     apart = (0 in split.test) != (1 in split.test)
-    assert count_twins(X, splits) == int(apart)
-    assert count_twins(X.assign(b="y", a=1), splits) == 20
+    assert count_shared(X, splits) == int(apart)
+    assert count_shared(X.assign(b="y", a=1), splits) == 20
 
 
 def results_of(X, y, pipeline=None, **options):
@@ -176,7 +175,7 @@ def test_workers_and_this_process_give_the_same_numbers(X, y, monkeypatch):
 
 def test_progress_counts_every_fit(X, y):
     seen = []
-    results_of(X, y, progress=lambda done, total, what: seen.append((done, total, what)))
+    results_of(X, y, progress=lambda *said: seen.append(said[:3]))
     assert seen == [(i, 5, "m") for i in range(1, 6)]
 
 
@@ -224,13 +223,6 @@ def test_coefficients_are_the_own_importance_of_a_linear_model(X, y):
 def test_no_importance_is_an_empty_table(X, y):
     pipeline = Pipeline([("model", DummyClassifier())])
     assert importance_table(results_of(X, y, pipeline)).empty
-
-
-def test_a_confusion_table_counts_true_down_and_predicted_across():
-    predictions = pd.DataFrame({"true": ["A", "A", "B"], "predicted": ["A", "B", "B"]})
-    table = confusion_table(predictions, ["A", "B", "C"])
-    assert table.loc["A", "B"] == 1
-    assert table.to_numpy().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
 def test_an_unknown_metric_names_the_key():

@@ -1,3 +1,4 @@
+import contextlib
 import json
 from pathlib import Path
 
@@ -8,17 +9,22 @@ import skops.io
 import segexp.runs as runs
 from segexp.config.compose import load_config, read_config
 from segexp.config.options import list_options, shipped_conf
-from segexp.errors import RunError, RunFailedError
-from segexp.experiment import find_done, plan_experiment, run_experiment, without_password
+from segexp.data.sql import recorded_address
+from segexp.errors import ConfigError, RunError, RunFailedError
+from segexp.experiment import Reporter, find_done, plan_experiment, run_experiment
 from segexp.metrics import score
 from segexp.saved_model import UnsafeModelError, dump_pipeline, load_pipeline
 
 SHIPPED = (shipped_conf(),)
+FAILING = [
+    "+preprocessing.reduction.pca._target_=sklearn.decomposition.PCA",
+    "+preprocessing.reduction.pca.n_components=500",
+]
 QUICK = ["dataset.n_customers=300", "model=decision_tree", "engine.n_jobs=1"]
 
 
 def plan(*words):
-    return plan_experiment(load_config(words, SHIPPED), SHIPPED)
+    return plan_experiment(load_config(words, SHIPPED))
 
 
 @pytest.fixture(autouse=True)
@@ -168,11 +174,33 @@ def test_what_is_switched_off_is_not_there():
     assert done.read_summary()["accuracy"]["std"] is None
 
 
-def test_a_password_is_not_recorded():
-    words = "dataset.url='postgresql://ann:p@ss:w0rd@host/shop' dataset.table=customers"
-    assert without_password(words) == (
-        "dataset.url='postgresql://ann:***@host/shop' dataset.table=customers"
-    )
+@pytest.mark.parametrize(
+    ("address", "recorded"),
+    [
+        ("postgresql://ann:s3/cr'et@h/shop", "postgresql://ann:***@h/shop"),
+        ("postgresql://ann:$PASSWORD@h/shop", "postgresql://ann:$PASSWORD@h/shop"),
+        ("postgresql://ann:$PASSWORD1-x@h/shop", "postgresql://ann:***@h/shop"),
+        ("postgresql://ann@h/shop?sslpassword=x", "postgresql://ann@h/shop?sslpassword=***"),
+        ("sqlite:///shop.db", "sqlite:///shop.db"),
+    ],
+)
+def test_secrets_of_an_address_are_not_recorded(address, recorded):
+    assert recorded_address(address) == recorded
+
+
+def test_a_run_records_no_secret():
+    import sqlite3
+
+    from segexp.data.demo import generate_customers
+
+    with contextlib.closing(sqlite3.connect("shop.db")) as connection:
+        generate_customers(200, 0).to_sql("customers", connection, index=False)
+    words = ["dataset=sql", "dataset.url='sqlite:///file:shop.db?uri=true&password=hunter2'",
+             "dataset.table=customers", "dataset.id=ID", "dataset.target=Segmentation",
+             *QUICK[1:]]  # fmt: skip
+    done = run(*words)
+    for path in done.path.rglob("*"):
+        assert path.is_dir() or b"hunter2" not in path.read_bytes()
 
 
 def test_a_name_from_a_config_cannot_climb_out_of_outputs(tmp_path):
@@ -192,9 +220,9 @@ def test_a_done_run_is_found_by_its_config():
 
 
 def test_a_run_that_cannot_be_fitted_is_failed(tmp_path):
-    """A neighbour count above the number of training rows is found only by the fit."""
+    """More components than columns are found only by the fit."""
     with pytest.raises(RunFailedError, match=r"run .* failed: ValueError"):
-        run(*QUICK, "model=knn", "model.estimator.n_neighbors=5000")
+        run(*QUICK, *FAILING)
     (path,) = runs.find_runs(tmp_path / "outputs")
     assert runs.open_run(path).status == "failed"
     assert json.loads((path / runs.MANIFEST).read_text())["cause"].startswith("ValueError")
@@ -241,3 +269,93 @@ def test_a_file_that_names_an_unknown_type_is_not_loaded():
 def test_a_damaged_model_is_one_line(content):
     with pytest.raises(RunError, match="is not a saved model"):
         load_pipeline(content, "pipeline.skops")
+
+
+@pytest.fixture
+def svc(tmp_path):
+    """A user's model without probabilities."""
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "svc.yaml").write_text(
+        "# linear support vectors\nname: svc\nestimator: {_target_: sklearn.svm.LinearSVC}\n"
+    )
+    return (tmp_path / "conf", *SHIPPED)
+
+
+def test_a_ranking_metric_that_the_model_cannot_have_is_refused_before_the_table_is_read(svc):
+    words = [*QUICK[:1], "model=svc", "evaluation.metric=log_loss"]
+    with pytest.raises(ConfigError, match="log_loss needs probabilities"):
+        plan_experiment(load_config(words, svc))
+
+
+def test_a_model_without_probabilities_runs(svc):
+    words = [*QUICK[:1], "model=svc", "engine.n_jobs=1"]
+    done = run_experiment(plan_experiment(load_config(words, svc)), words)
+    assert "log_loss" not in done.read_summary()
+    assert done.read_importance()["mean"].notna().all()
+
+
+def test_a_metric_of_a_segment_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match=r"'recall\[Z\]' names the segment 'Z'"):
+        run(*QUICK, "evaluation.metric='recall[Z]'")
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("model", ["dummy", "logistic_regression"])
+def test_a_baseline_stands_beside_a_model_of_its_kind_with_other_parameters(model):
+    other = {"dummy": "strategy=uniform", "logistic_regression": "C=1e-9"}[model]
+    assert set(plan(f"model={model}").baselines) == {"dummy", "logistic_regression"} - {model}
+    both = plan(f"model={model}", f"model.estimator.{other}").baselines
+    assert set(both) == {"dummy", "logistic_regression"}
+
+
+def test_finished_folds_of_an_interrupted_run_are_kept():
+    def interrupt(done, total, what):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(plan(*QUICK), QUICK, Reporter(progress=interrupt))
+    (path,) = runs.find_runs(Path("outputs"))
+    stopped = runs.open_run(path)
+    assert stopped.status == "interrupted"
+    assert set(stopped.read_scores()["fold"]) == {0, 1, 2}
+    assert set(stopped.read_predictions()["fold"]) == {0, 1, 2}
+
+
+def test_a_disk_that_fills_up_during_the_run_is_a_failed_run(monkeypatch):
+    import errno
+    import os
+
+    def full(self, name, table):
+        raise RunError(f"{name} cannot be written: {os.strerror(errno.ENOSPC)}")
+
+    monkeypatch.setattr(runs.RunWriter, "write_parquet", full)
+    with pytest.raises(RunFailedError, match=r"predictions\.parquet.*No space left"):
+        run(*QUICK)
+
+
+def test_somebody_elses_folder_does_not_disturb_the_plan():
+    done = run(*QUICK)
+    other = done.path.with_name(done.path.name + "-2")
+    other.mkdir()
+    (other / runs.MANIFEST).write_text("{")
+    assert len(find_done(plan(*QUICK))) == 1
+
+
+def test_the_same_customer_on_both_sides_of_a_split_is_counted():
+    from segexp.data.demo import generate_customers
+
+    table = generate_customers(200, 0)
+    table.loc[1::2, "ID"] = table.loc[::2, "ID"].to_numpy()
+    table.to_csv("customers.csv", index=False)
+    words = ["dataset=csv", "dataset.path=customers.csv", "dataset.id=ID", *QUICK[1:],
+             "dataset.target=Segmentation", "dataset.duplicate_ids=keep"]  # fmt: skip
+    codes = {f["code"]: f["count"] for f in run(*words).manifest["dataset"]["findings"]}
+    assert codes["same_customer"] > 100
+    grouped = run(*words, "evaluation.group=ID").manifest["dataset"]["findings"]
+    assert "same_customer" not in {finding["code"] for finding in grouped}
+
+
+def test_the_last_split_seed_can_be_repeated():
+    words = ["evaluation=repeated_cv", "evaluation.n_repeats=2", "evaluation.n_splits=2"]
+    assert run(*QUICK, *words, f"run.split_seed={2**32 - 1}").status == "completed"

@@ -67,7 +67,7 @@ def _pip(*words: str) -> None:
 @pytest.mark.slow
 def test_the_wheel_holds_every_config_file(shipped: set[str]) -> None:
     conf = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*.yaml")}
-    assert "conf/config.yaml" in conf
+    assert "conf/segexp.yaml" in conf
     assert {f"segexp/{path}" for path in conf} <= shipped
 
 

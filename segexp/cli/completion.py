@@ -130,7 +130,7 @@ def _words(rest: Sequence[str], current: str) -> list[str]:
 
 def _values(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> list[str]:
     from segexp.config.options import list_options
-    from segexp.config.schema import GROUPS
+    from segexp.config.schema import ANSWERS, GROUPS, PROTOCOLS, READERS
 
     key, _, value = current.partition("=")
     said = value.rpartition(",")[0]  # `model=svm,kn` completes the part after the comma
@@ -142,20 +142,13 @@ def _values(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> lis
 
         known = [metric.name for metric in METRICS]
     else:
-        known = _KNOWN_VALUES.get(key, ())
+        known = {
+            **{f"dataset.{name}": answers for name, answers in ANSWERS.items()},
+            "dataset.reader": READERS,
+            "evaluation.protocol": PROTOCOLS,
+            "evaluation.final_model": ("true", "false"),
+        }.get(key, ())
     return [f"{start}{name}" for name in known if name not in said.split(",")]
-
-
-_KNOWN_VALUES = {
-    "dataset.reader": ("csv", "parquet", "sql", "demo"),
-    "dataset.other_columns": ("infer", "ignore", "error"),
-    "dataset.invalid_values": ("error", "missing"),
-    "dataset.missing_target": ("error", "drop"),
-    "dataset.duplicate_ids": ("error", "keep", "first", "last"),
-    "dataset.duplicate_rows": ("keep", "drop", "error"),
-    "evaluation.final_model": ("true", "false"),
-    "evaluation.protocol": ("holdout", "cv", "repeated_cv"),
-}
 
 
 def _keys(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> list[str]:
@@ -164,7 +157,8 @@ def _keys(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> list[
 
     sign = current[: len(current) - len(current.lstrip("+~"))]
     typed = current[len(sign) :]
-    choices = dict(word.split("=", 1) for word in rest if word.split("=")[0] in GROUPS)
+    said = [word.partition("=") for word in rest]
+    choices = {group: option for group, _, option in said if group in GROUPS}
     found = [f"{sign}{group}=" for group in GROUPS if sign != "~"]
     # One level at a time, like folders; `~key` takes no value.
     end = "" if sign == "~" else "="

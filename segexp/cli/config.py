@@ -14,7 +14,7 @@ def execute(words: Sequence[str], config_dir: str | None) -> int:
     from segexp.evaluation import check_metrics
 
     config = load_config(words, find_conf_dirs(config_dir))
-    build_pipeline(config)
-    check_metrics(config.evaluation)
+    pipeline = build_pipeline(config)
+    check_metrics(config.evaluation, has_probabilities=hasattr(pipeline, "predict_proba"))
     sys.stdout.write(config_to_yaml(config))
     return 0

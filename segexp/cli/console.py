@@ -89,10 +89,17 @@ def age(iso: str, now: datetime | None = None) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
+class _CleanFormatter(logging.Formatter):
+    """Keeps control characters of logged names off the terminal; line ends stay."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(clean(line) for line in super().format(record).split("\n"))
+
+
 def log_to_terminal() -> None:
     """Send segexp's log to standard error as well."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_CleanFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.getLogger("segexp").addHandler(handler)
     logging.getLogger("segexp").setLevel(logging.INFO)
 

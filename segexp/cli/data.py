@@ -36,7 +36,7 @@ def _where(name: str, content: dict[str, Any]) -> str:
         return "generated"
     if name in _DESCRIBED:
         return _DESCRIBED[name]
-    downloads = content.get("downloads") or {}
+    downloads = _downloads(content)
     if not downloads:
         return f"your own: {content.get('path') or content.get('url')}"
     copies = [find_copy(path, entry, name) for path, entry in downloads.items()]
@@ -48,16 +48,24 @@ def _where(name: str, content: dict[str, Any]) -> str:
     return ", ".join(sorted(found)) + (", differs from the published file" if differs else "")
 
 
+def _downloads(content: dict[str, Any]) -> dict[str, Any]:
+    from segexp.config.schema import check_downloads
+
+    downloads = content.get("downloads") or {}
+    check_downloads(downloads)
+    return dict(downloads)
+
+
 def execute_fetch(names: Sequence[str], config_dir: str | None, *, force: bool) -> int:
     """Download the files of data sets into the cache; one failure does not stop the rest."""
-    from segexp.cli.console import err, say
+    from segexp.cli.console import clean, err, say
     from segexp.config.options import find_conf_dirs, find_option, read_yaml
 
     conf_dirs = find_conf_dirs(config_dir)
     wanted = {name: read_yaml(find_option("dataset", name, conf_dirs)) for name in names}
     failed = 0
     for name, content in wanted.items():
-        downloads = content.get("downloads") or {}
+        downloads = _downloads(content)
         if not downloads:
             say(f"{name}: there is nothing to fetch")
         for path, entry in downloads.items():
@@ -65,15 +73,15 @@ def execute_fetch(names: Sequence[str], config_dir: str | None, *, force: bool) 
                 say(f"{name}: {_fetch(path, entry, name, force)}")
             except DataError as error:
                 failed += 1
-                err.print(f"segexp: {error}", markup=False)
+                err.print(f"segexp: {clean(error)}", markup=False)
     return 2 if failed else 0
 
 
 def _fetch(path: str, entry: dict[str, Any], dataset: str, force: bool) -> Path:
-    from segexp.cli.console import err
+    from segexp.cli.console import clean, err
     from segexp.data.sources import fetch
 
     def progress(text: str) -> None:
-        err.print(text, markup=False, style="dim")
+        err.print(clean(text), markup=False, style="dim")
 
     return fetch(path, entry, dataset, force=force, progress=progress)

@@ -15,19 +15,22 @@ def execute(folder: str) -> int:
     root = Path(folder)
     if not root.is_dir():
         raise RunError(f"{folder}: there is no such folder; runs land in run.outputs (outputs)")
-    made = table("", ("run", "status", "metric", "mean", "age"), right=("mean", "age"))
+    columns = ("run", "status", "metric", "mean", "age", "")
+    made = table("", columns, right=("mean", "age"))
     unreadable = []
     paths = sorted(find_runs(root), key=lambda path: (path.name, path))
     for path in paths:
         try:
             run = open_run(path)
-            metric = run.manifest.get("metric", "-")
+            run.check_facts()
+            metric = run.manifest["metric"]
             mean = None
             if run.status == COMPLETED:
                 mean = run.read_summary().get(metric, {}).get("mean")
             add_row(
                 made, path, run.status, metric, number(mean),
-                age(str(run.manifest.get("start", ""))),
+                age(run.manifest["start"]),
+                "synthetic customers" if run.manifest["dataset"]["synthetic"] else "",
                 style="" if run.status == COMPLETED else "dim",
             )  # fmt: skip
         except SegexpError as error:

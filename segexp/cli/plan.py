@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def plan_cells(words: Sequence[str], conf_dirs: Sequence[Path]) -> list[Cell]:
     cells = []
     for cell in expand_grid(words, conf_dirs):
         try:
-            cells.append(Cell(cell, plan_experiment(load_config(cell, conf_dirs), conf_dirs), None))
+            cells.append(Cell(cell, plan_experiment(load_config(cell, conf_dirs)), None))
         except SegexpError as error:
             cells.append(Cell(cell, None, str(error)))
     return cells
@@ -84,6 +84,7 @@ def _print_grid(words: Sequence[str], cells: Sequence[Cell]) -> None:
 
 def _print_one(plan: Plan) -> None:
     from segexp.cli.console import add_row, say, show_table, table
+    from segexp.cli.run_view import protocol_text
     from segexp.experiment import find_done
 
     config = plan.config
@@ -94,7 +95,7 @@ def _print_one(plan: Plan) -> None:
     add_row(made, "preprocessing", config.preprocessing.name)
     add_row(made, "model", f"{config.model.name}: {config.model.estimator['_target_']}")
     add_row(made, "search", config.search.name)
-    add_row(made, "evaluation", _protocol(evaluation.protocol, evaluation))
+    add_row(made, "evaluation", protocol_text(asdict(evaluation)))
     add_row(made, "metric", evaluation.metric)
     add_row(made, "fits", f"{plan.n_fits} of the model, beside {len(plan.baselines)} baseline(s)")
     add_row(made, "seeds", f"run.seed={config.run.seed} run.split_seed={config.run.split_seed}")
@@ -113,17 +114,3 @@ def _print_one(plan: Plan) -> None:
             add_row(space, f"{group}.space.{parameter.name}", parameter)
         show_table(space)
     say("everything was checked, nothing was run")
-
-
-def _protocol(protocol: str, evaluation: object) -> str:
-    from segexp.cli.run_view import protocol_text
-
-    return protocol_text(
-        {
-            "protocol": protocol,
-            **{
-                key: getattr(evaluation, key)
-                for key in ("n_splits", "n_repeats", "test_size", "group")
-            },
-        }
-    )

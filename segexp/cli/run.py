@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segexp.errors import ConfigError, SegexpError
 
@@ -27,10 +26,16 @@ def execute_run(words: Sequence[str], config_dir: str | None) -> int:
         )
     conf_dirs = find_conf_dirs(config_dir)
     config = load_config(words, conf_dirs)
-    run = _run(plan_experiment(config, conf_dirs), words)
+    said = _with_config_dir(words, config_dir)
+    run = _run(plan_experiment(config), said)
     print_result(run, [config.evaluation.metric, *config.evaluation.metrics])
-    print_next_commands(run, words)
+    print_next_commands(run, said)
     return 0
+
+
+def _with_config_dir(words: Sequence[str], config_dir: str | None) -> list[str]:
+    """Return the words as they must be typed again."""
+    return [*words, *(["--config-dir", config_dir] if config_dir else [])]
 
 
 def _run(plan: Plan, words: Sequence[str]) -> Run:
@@ -55,13 +60,15 @@ def execute_sweep(words: Sequence[str], config_dir: str | None) -> int:
     try:
         for i, cell in enumerate(cells, start=1):
             say(f"[{i}/{len(cells)}] {' '.join(cell.words) or 'defaults'}")
+            said = _with_config_dir(cell.words, config_dir)
             try:
-                done.append((cell.words, _run(cell.checked_plan, cell.words)))
+                done.append((cell.words, _run(cell.checked_plan, said)))
             except SegexpError as error:
                 say(f"  failed: {error}", style="red")
                 done.append((cell.words, error))
     finally:
-        _print_sweep(words, done)
+        if done:
+            _print_sweep(words, done)
     return 1 if any(isinstance(result, SegexpError) for _, result in done) else 0
 
 
@@ -69,8 +76,8 @@ def _print_sweep(
     words: Sequence[str], done: Sequence[tuple[Sequence[str], Run | SegexpError]]
 ) -> None:
     """Print one row per cell, the best first where the cells share a metric and a split."""
-    from segexp.cli.console import add_row, number, show_table, table
-    from segexp.cli.run_view import interval_text
+    from segexp.cli.console import add_row, number, say, show_table, table
+    from segexp.cli.run_view import SYNTHETIC, interval_text
     from segexp.metrics import metric_by_name
     from segexp.runs import Run
 
@@ -80,13 +87,15 @@ def _print_sweep(
         (run.manifest["dataset"]["fingerprint"], run.manifest["split"]["hash"])
         for _, run in finished
     }
-    rows = [(cell, run, run.read_summary()[run.manifest["metric"]]) for cell, run in finished]
+    rows = [(cell, run, _primary(run)) for cell, run in finished]
     if len(metrics) == 1 and len(comparable) == 1:
         sign = -1 if metric_by_name(metrics.pop()).greater_is_better else 1
         rows.sort(key=lambda row: sign * (row[2]["mean"] or 0.0))
         title = "results, best first (judged on the same folds)"
     else:
         title = "results (different data, folds or metrics: not ranked)"
+    if any(run.manifest["dataset"]["synthetic"] for _, run in finished):
+        say(SYNTHETIC, style="yellow")
     made = table(title, ("cell", "metric", "mean", "interval", "run"), right=("mean",))
     for cell, run, summary in rows:
         varying = " ".join(word for word in cell if word not in words)
@@ -101,8 +110,6 @@ def _print_sweep(
     show_table(made)
 
 
-def words_of(path: Path) -> str:
-    """Return the command that made a run, as it can be pasted."""
-    from segexp.runs import OVERRIDES
-
-    return (path / OVERRIDES).read_text(encoding="utf-8").strip()
+def _primary(run: Run) -> dict[str, Any]:
+    undefined = {"mean": None, "std": None, "interval": None, "n": 0}
+    return run.read_summary().get(run.manifest["metric"], undefined)

@@ -64,9 +64,9 @@ def print_metrics(run: Run, metrics: Sequence[str] | None = None) -> None:
     level = f"{run.manifest['confidence']:.0%} interval"
     columns = ("metric", "mean", "sd", level, *baselines)
     made = table("on held-out rows", columns, right=columns[1:])
-    for metric in METRICS:
+    for metric in map(metric_by_name, dict.fromkeys(metrics or [m.name for m in METRICS])):
         entry = summary.get(metric.name)
-        if entry is None or (metrics is not None and metric.name not in metrics):
+        if entry is None:
             continue
         means = (number(values.get(metric.name)) for values in baselines.values())
         primary = metric.name == run.manifest["metric"]
@@ -154,7 +154,8 @@ def print_notes(run: Run) -> None:
 
 def print_next_commands(run: Run, words: Sequence[str]) -> None:
     """Print where the run landed and what to type next."""
-    said = [word for word in words if not word.startswith(("model=", "+model="))]
+    # What is said of this model does not hold for another one.
+    said = [word for word in words if not word.lstrip("+~").startswith(("model=", "model."))]
     other = "random_forest" if run.manifest["model"] != "random_forest" else "lightgbm"
     say(f"run directory: {run.path}")
     say("next:", style="bold")

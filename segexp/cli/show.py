@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 def execute(path: str) -> int:
     """Print a run's result, confusion matrix, data, split, seeds, versions and files."""
     from segexp.cli.console import say
-    from segexp.cli.run import words_of
     from segexp.cli.run_view import (
         print_heading,
         print_importance,
@@ -25,7 +24,7 @@ def execute(path: str) -> int:
     run = open_run(Path(path))
     run.check_facts()
     say(f"{run.path}: {run.status}", style="bold")
-    say(words_of(run.path))
+    say(run.read_overrides())
     say()
     print_heading(run)
     if run.status == COMPLETED:
@@ -42,11 +41,14 @@ def execute(path: str) -> int:
 
 
 def _print_confusion(run: Run) -> None:
+    import pandas as pd
+
     from segexp.cli.console import add_row, show_table, table
-    from segexp.evaluation import confusion_table
 
     segments = list(run.manifest["segments"])
-    counts = confusion_table(run.read_predictions(), segments)
+    predictions = run.read_predictions()
+    counts = pd.crosstab(predictions["true"], predictions["predicted"])
+    counts = counts.reindex(index=segments, columns=segments, fill_value=0)
     made = table("confusion: true segments down, predicted across (held-out rows)",
                  ("", *segments), right=segments)  # fmt: skip
     for name in segments:

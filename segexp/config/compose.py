@@ -35,6 +35,7 @@ from segexp.config.options import (
     list_options,
     one_line,
     read_yaml,
+    shipped_conf,
 )
 from segexp.config.schema import GROUPS, SCHEMAS, ExperimentConfig
 from segexp.errors import ConfigError, did_you_mean
@@ -203,6 +204,11 @@ def _check_key(override: Override, conf_dirs: Sequence[Path]) -> None:
         value = override.value()
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             find_option(key, str(value), conf_dirs)
+            if override.is_add() or override.is_force_add():
+                raise ConfigError(
+                    f"{override.input_line}: a group has an option already; "
+                    f"say {key}={value} to choose another one"
+                )
         else:
             raise ConfigError(
                 f"{override.input_line}: {key} takes the name of an option: "
@@ -252,6 +258,10 @@ def _explain_compose(
 
 
 def _to_plain(composed: DictConfig) -> dict[str, Any]:
+    # A public address that took a value from the environment could carry it away.
+    downloads = OmegaConf.select(composed, "dataset.downloads", default={})
+    if "${" in OmegaConf.to_yaml(downloads, resolve=False):
+        raise ConfigError("dataset.downloads must be written out, without ${...}")
     try:
         content = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
@@ -342,20 +352,22 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         items = [value] if isinstance(value, str) else value
         return [_typed(f"{key}[{i}]", item, str) for i, item in enumerate(items)]
     if wanted is dict and isinstance(value, dict):
-        return value
+        # A column or a step may be named by a number; values and inner keys stay as they are.
+        return {str(name): item for name, item in value.items()}
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
     raise ConfigError(f"{key} must be {_IN_WORDS[wanted]}, got {value!r}")
 
 
-def load_option(group: str, name: str, config: ExperimentConfig, conf_dirs: Sequence[Path]) -> Any:
-    """Return another option of a group, completed with the defaults and this run's seeds.
+def load_shipped_option(group: str, name: str, config: ExperimentConfig) -> Any:
+    """Return a shipped option of a group, completed with the defaults and this run's seeds.
 
-    Unlike :func:`load_config` it does not compose, so an option with a defaults list of its own
-    cannot be loaded; it serves the baselines, which are plain shipped files.
+    It serves the baselines, which are the same whatever options a user has. It reads and does
+    not compose, which takes a tenth of the time.
     """
-    section = read_yaml(conf_dirs[-1] / f"{PRIMARY}.yaml")[group]
-    content = {**section, **read_yaml(find_option(group, name, conf_dirs))}
+    shipped = shipped_conf()
+    section = read_yaml(shipped / f"{PRIMARY}.yaml")[group]
+    content = {**section, **read_yaml(find_option(group, name, [shipped]))}
     known = {"run": asdict(config.run), "engine": asdict(config.engine)}
     return _section(
         group, SCHEMAS[group], _to_plain(OmegaConf.create({group: content, **known}))[group]

@@ -14,7 +14,9 @@ import yaml
 from segexp.config.schema import GROUPS
 from segexp.errors import ConfigError, did_you_mean
 
-PRIMARY = "config"  # conf/config.yaml: the defaults list and every key
+# conf/segexp.yaml: the defaults list and every key. Not `config`, which other Hydra projects have
+# in their own conf/ and would shadow it.
+PRIMARY = "segexp"
 
 
 def shipped_conf() -> Path:
@@ -53,7 +55,8 @@ def list_options(group: str, conf_dirs: Sequence[Path]) -> dict[str, Path]:
     options: dict[str, Path] = {}
     for directory in conf_dirs:
         for path in sorted((directory / group).glob("*.yaml")):
-            options.setdefault(path.stem, path)
+            if path.is_file():
+                options.setdefault(path.stem, path)
     return dict(sorted(options.items()))
 
 
@@ -87,7 +90,7 @@ def find_group(name: str) -> str:
 
 def describe_option(path: Path) -> str:
     """Return the comment that opens an option's file (after a ``# @package`` line), or ``""``."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         if not line.startswith("# @package"):
@@ -105,6 +108,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from error
     if content is None:

@@ -15,6 +15,30 @@ from segexp.errors import ConfigError, did_you_mean
 Node = dict[str, Any]  # a mapping with a `_target_`, or a mapping of such
 
 
+MAX_GENERATED = 10_000_000
+READERS = ("csv", "parquet", "sql", "demo")
+PROTOCOLS = ("holdout", "cv", "repeated_cv")
+ANSWERS = {  # keys of a dataset that say what to do about dirt, and what they can say
+    "other_columns": ("infer", "ignore", "error"),
+    "invalid_values": ("error", "missing"),
+    "missing_target": ("error", "drop"),
+    "duplicate_ids": ("error", "keep", "first", "last"),
+    "duplicate_rows": ("keep", "drop", "error"),
+}
+
+
+def check_downloads(downloads: object) -> None:
+    """Raise ``ConfigError`` unless every entry is ``path: {sha256: ..., urls: [...]}``."""
+    key = "dataset.downloads"
+    _require(isinstance(downloads, dict), f"{key} must be a mapping, got {downloads!r:.60}")
+    for path, entry in downloads.items() if isinstance(downloads, dict) else ():
+        shaped = isinstance(entry, dict) and set(entry) == {"sha256", "urls"}
+        _require(
+            isinstance(path, str) and shaped and isinstance(entry["urls"], list),
+            f"{key}[{path!r}] must be {{sha256: ..., urls: [...]}}, got {entry!r:.60}",
+        )
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
@@ -75,21 +99,18 @@ class DatasetConfig:
     duplicate_rows: str  # rows equal in every column: keep, drop or error
 
     def __post_init__(self) -> None:
-        _one_of("dataset.reader", self.reader, ("csv", "parquet", "sql", "demo"))
-        _one_of("dataset.other_columns", self.other_columns, ("infer", "ignore", "error"))
-        _one_of("dataset.invalid_values", self.invalid_values, ("error", "missing"))
-        _one_of("dataset.missing_target", self.missing_target, ("error", "drop"))
-        _one_of("dataset.duplicate_ids", self.duplicate_ids, ("error", "keep", "first", "last"))
-        _one_of("dataset.duplicate_rows", self.duplicate_rows, ("keep", "drop", "error"))
+        _one_of("dataset.reader", self.reader, READERS)
+        for key, answers in ANSWERS.items():
+            _one_of(f"dataset.{key}", getattr(self, key), answers)
         self._check_place()
         self._check_roles()
         for column, rule in self.rules.items():
             self._check_rule(column, rule)
-        for path, entry in self.downloads.items():
-            _require(
-                isinstance(entry, dict) and set(entry) == {"sha256", "urls"},
-                f"dataset.downloads[{path!r}] must have the keys sha256 and urls, got {entry!r}",
-            )
+        check_downloads(self.downloads)
+        _require(
+            self.synthetic or self.reader != "demo",
+            "dataset.synthetic must be true for generated customers (dataset.reader=demo)",
+        )
 
     @property
     def paths(self) -> list[str]:
@@ -123,8 +144,8 @@ class DatasetConfig:
         )
         if self.reader == "demo":
             _require(
-                self.n_customers is not None and self.n_customers >= 1,
-                f"dataset.n_customers must be 1 or more, got {self.n_customers}",
+                self.n_customers is not None and 1 <= self.n_customers <= MAX_GENERATED,
+                f"dataset.n_customers must be 1 to {MAX_GENERATED:,}, got {self.n_customers}",
             )
         _require(
             self.separator is None or len(self.separator) == 1,
@@ -243,7 +264,7 @@ class EvaluationConfig:
     protocol: str  # holdout, cv or repeated_cv
     n_splits: int  # folds of cv and repeated_cv
     n_repeats: int  # repeats of repeated_cv
-    test_size: float  # share of the customers that holdout keeps for judging
+    test_size: float  # share of the customers (of the groups, if any) that a holdout judges by
     group: str | None  # rows with the same value of this column stay on one side of a split
     metric: str  # the metric that ranks
     metrics: list[str]  # the metrics that are shown; every metric is stored
@@ -253,7 +274,7 @@ class EvaluationConfig:
     final_model: bool  # fit on all rows and save
 
     def __post_init__(self) -> None:
-        _one_of("evaluation.protocol", self.protocol, ("holdout", "cv", "repeated_cv"))
+        _one_of("evaluation.protocol", self.protocol, PROTOCOLS)
         _require(self.n_splits >= 2, f"evaluation.n_splits must be 2 or more, got {self.n_splits}")
         _require(
             self.n_repeats >= 1, f"evaluation.n_repeats must be 1 or more, got {self.n_repeats}"
@@ -269,8 +290,8 @@ class EvaluationConfig:
             f"evaluation.test_size must lie between 0 and 1, got {self.test_size}",
         )
         _require(
-            0.5 <= self.confidence < 1,
-            f"evaluation.confidence must be at least 0.5 and below 1, got {self.confidence}",
+            0.5 <= self.confidence <= 0.9999,
+            f"evaluation.confidence must be 0.5 to 0.9999, got {self.confidence}",
         )
         _require(
             self.importance_repeats >= 0,
@@ -281,7 +302,11 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Where work runs. It never changes a number, so it is not part of the config hash."""
+    """Where work runs; not part of the config hash.
+
+    The number of processes changes no number. More than one thread may change the last digits of
+    what some estimators say.
+    """
 
     name: str
     n_jobs: int  # processes; -1: one per core

@@ -20,6 +20,7 @@ EXAMPLES = "postgresql+psycopg://user@host/database or sqlite:///shop.db"
 PACKAGES = {"psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient"}
 TIMEOUT_S = 15
 DRIVERS_WITH_TIMEOUT = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # connect_timeout in seconds
+SECRET = re.compile(r"pass|pwd|secret|token|key|credential", re.IGNORECASE)
 MAX_TABLES = 20  # names in one error
 
 
@@ -85,6 +86,26 @@ def _sqlalchemy() -> Any:
     return sqlalchemy
 
 
+def recorded_address(address: str) -> str:
+    """Return an address as a run may record it: secrets starred out, ``$NAME`` kept.
+
+    Secrets are the password and every query argument that is named like one.
+    """
+    url = _parsed(address)
+    secrets = {"": url.password} if url.password else {}
+    secrets |= {
+        k: str(v) for k, v in url.query.items() if SECRET.search(k) or SECRET.search(str(v))
+    }
+    literal = {k for k, v in secrets.items() if not re.fullmatch(r"\$\w+|\$\{\w+\}", v)}
+    if not literal:
+        return address
+    query = {key: "***" if key in literal else value for key, value in url.query.items()}
+    if "" in literal:
+        url = url.set(password="***")
+    text = str(url.set(query=query).render_as_string(hide_password=False))
+    return text.replace("%2A%2A%2A", "***")
+
+
 def _with_environment(address: str) -> str:
     """Put environment variables into an address: a run records ``$NAME``, not its value."""
     expanded = os.path.expandvars(address)
@@ -96,7 +117,7 @@ def _with_environment(address: str) -> str:
 def _parsed(address: str) -> Any:
     try:
         return _sqlalchemy().make_url(address)
-    except _sqlalchemy().exc.ArgumentError:
+    except (_sqlalchemy().exc.ArgumentError, ValueError):  # the latter for a port that is none
         # The address is not shown: what cannot be parsed may hold a password anywhere.
         raise ConfigError(f"dataset.url is not a SQLAlchemy address such as {EXAMPLES}") from None
 
