@@ -289,16 +289,28 @@ def build_pipeline(config: ExperimentConfig) -> Pipeline:
         For a refused target, an unknown parameter, a wrong value, or a space that names a
         parameter the estimator lacks.
     """
-    pipeline = join(config.preprocessing, config.model, config.run.packages)
+    pipeline = join(
+        config.preprocessing, config.model, config.engine.threads, config.run.packages
+    )
     parse_spaces(config, pipeline)
     return pipeline
 
 
 def join(
-    preprocessing: PreprocessingConfig, model: ModelConfig, packages: Sequence[str] = ()
+    preprocessing: PreprocessingConfig,
+    model: ModelConfig,
+    threads: int = 1,
+    packages: Sequence[str] = (),
 ) -> Pipeline:
-    """Return the unfitted pipeline of a preprocessing followed by a model."""
-    return Pipeline(
+    """Return the unfitted pipeline of a preprocessing followed by a model.
+
+    Parameters
+    ----------
+    threads : int
+        What the model works with, unless its config says ``n_jobs`` itself. LightGBM and XGBoost
+        would otherwise take every core, in every process.
+    """
+    pipeline = Pipeline(
         [
             (
                 "preprocessing",
@@ -307,6 +319,13 @@ def join(
             ("model", build_model(model, packages)),
         ]
     )
+    estimator = pipeline.named_steps["model"]
+    free = {name for name, value in estimator.get_params().items() if value is None}
+    if "n_jobs" in free:
+        estimator.set_params(n_jobs=threads)
+    inner = {name: 1 for name in free if name.endswith("__n_jobs")}
+    estimator.set_params(**inner)
+    return pipeline
 
 
 def parse_spaces(config: ExperimentConfig, pipeline: Pipeline) -> dict[str, tuple[Parameter, ...]]:

@@ -123,7 +123,7 @@ def _build_baselines(config: ExperimentConfig) -> dict[str, Pipeline]:
         name: load_shipped_option("model", name, config) for name in config.evaluation.baselines
     }
     return {
-        name: join(preprocessing, model)
+        name: join(preprocessing, model, config.engine.threads)
         for name, model in models.items()
         if (model.estimator, preprocessing) != (config.model.estimator, config.preprocessing)
     }

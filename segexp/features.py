@@ -311,8 +311,7 @@ class DateFeatures(_FrameTransformer):
         for name, dtype in X.dtypes.items():
             if _role(dtype) != "date":
                 raise ConfigError(f"DateFeatures needs dates, column {name!r} is {dtype}")
-        latest = [column.max() for _, column in X.items()]
-        self.latest_ = np.array(latest, dtype="datetime64[ns]")
+        self.latest_ = np.fmax.reduce(X.to_numpy(dtype="datetime64[ns]"))
         self.parts_ = [
             [part for part, values in _date_parts(column).items() if values.nunique() > 1]
             for _, column in X.items()
@@ -323,11 +322,11 @@ class DateFeatures(_FrameTransformer):
         """Return the features, shape (n_samples, n_features_out)."""
         check_is_fitted(self)
         X = self._checked(X, reset=False)
+        days_ago = (self.latest_ - X.to_numpy(dtype="datetime64[ns]")) / np.timedelta64(1, "D")
         features = []
-        for (_, column), latest, kept in zip(X.items(), self.latest_, self.parts_, strict=True):
-            features.append((latest - column) / pd.Timedelta(days=1))
+        for j, ((_, column), kept) in enumerate(zip(X.items(), self.parts_, strict=True)):
             parts = _date_parts(column)
-            features.extend(parts[part] for part in kept)
+            features += [days_ago[:, j], *(parts[part] for part in kept)]
         return np.column_stack(features).astype(float)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
