@@ -1,10 +1,11 @@
 # Finds Python and makes the project's virtual environment, .venv.
 # Sourced by the other scripts, from the root of the repository.
 
-find_python() { # prints the command of a complete Python >= 3.11
+find_python() { # prints the command of a complete Python >= 3.11, of those named $* if any
   local name incomplete=""
+  [ $# -gt 0 ] || set -- python3.13 python3.12 python3.11 python3 python
   # The versions that segexp is tested on come first: python3 may be newer than the pinned libraries.
-  for name in python3.13 python3.12 python3.11 python3 python; do
+  for name in "$@"; do
     "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
     if "$name" -c 'import ensurepip, venv' 2>/dev/null; then
       echo "$name"

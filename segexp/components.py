@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -289,9 +290,7 @@ def build_pipeline(config: ExperimentConfig) -> Pipeline:
         For a refused target, an unknown parameter, a wrong value, or a space that names a
         parameter the estimator lacks.
     """
-    pipeline = join(
-        config.preprocessing, config.model, config.engine.threads, config.run.packages
-    )
+    pipeline = join(config.preprocessing, config.model, config.engine.threads, config.run.packages)
     parse_spaces(config, pipeline)
     return pipeline
 
@@ -319,13 +318,22 @@ def join(
             ("model", build_model(model, packages)),
         ]
     )
-    estimator = pipeline.named_steps["model"]
-    free = {name for name, value in estimator.get_params().items() if value is None}
-    if "n_jobs" in free:
-        estimator.set_params(n_jobs=threads)
-    inner = {name: 1 for name in free if name.endswith("__n_jobs")}
-    estimator.set_params(**inner)
+    _set_threads(pipeline.named_steps["model"], threads)
     return pipeline
+
+
+def _set_threads(estimator: BaseEstimator, threads: int) -> None:
+    """Give the outer estimator its threads, and nested boosters one each."""
+    parameters = estimator.get_params()
+    owners = {"n_jobs": estimator}
+    owners |= {f"{k}__n_jobs": v for k, v in parameters.items() if hasattr(v, "get_params")}
+    for name, owner in owners.items():
+        booster = type(owner).__module__.split(".")[0] in ("lightgbm", "xgboost")
+        wanted = threads if name == "n_jobs" else 1
+        # scikit-learn's None is one thread; logistic regression warns when it is told.
+        unset = name in parameters and parameters[name] is None
+        if unset and (booster or wanted > 1) and not isinstance(owner, LogisticRegression):
+            estimator.set_params(**{name: wanted})
 
 
 def parse_spaces(config: ExperimentConfig, pipeline: Pipeline) -> dict[str, tuple[Parameter, ...]]:

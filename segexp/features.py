@@ -26,7 +26,11 @@ import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import TargetEncoder
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_is_fitted,
+    validate_data,
+)
 
 from segexp.errors import ConfigError, did_you_mean
 
@@ -132,6 +136,66 @@ class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+class HingeFeatures(TransformerMixin, BaseEstimator):
+    """Numeric columns, and how far each value lies above some quantiles of its column.
+
+    With ``max(0, x - knot)`` for a few knots a linear model can bend at the knots (the hinge
+    functions of Friedman 1991, Multivariate adaptive regression splines, Annals of Statistics
+    19(1)).
+
+    Parameters
+    ----------
+    n_knots : int, default=3
+        Knots of each column, at its evenly spaced inner quantiles: 3 are the quartiles. Equal
+        knots count once; knots at the smallest or the largest value are left out, so a column of
+        two values has none.
+
+    Attributes
+    ----------
+    knots_ : list of ndarray
+        Knots of each column, in the units of the input.
+    """
+
+    def __init__(self, n_knots: int = 3) -> None:
+        self.n_knots = n_knots
+
+    def fit(self, X: Any, y: Any = None) -> HingeFeatures:
+        """Learn the knots of each column."""
+        if self.n_knots < 1:
+            raise ConfigError(f"HingeFeatures needs n_knots of 1 or more, got {self.n_knots}")
+        X = validate_data(self, X, dtype=float)
+        quantiles = np.linspace(0, 1, self.n_knots + 2)[1:-1]
+        self.knots_ = [self._inner_knots(column, quantiles) for column in X.T]
+        return self
+
+    def _inner_knots(
+        self, column: npt.NDArray[np.float64], quantiles: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        knots = np.unique(np.quantile(column, quantiles))
+        return knots[(knots > column.min()) & (knots < column.max())]
+
+    def transform(self, X: Any) -> npt.NDArray[np.float64]:
+        """Return the columns of ``X``, then the hinges column by column."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=float, reset=False)
+        hinges = [
+            np.maximum(0, column[:, None] - knots)
+            for column, knots in zip(X.T, self.knots_, strict=True)
+        ]
+        return np.hstack([X, *hinges])
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
+        """Return the names of the columns, then ``"income above 51000"`` for each hinge."""
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        hinges = [
+            f"{name} above {knot:.6g}"
+            for name, knots in zip(names, self.knots_, strict=True)
+            for knot in knots
+        ]
+        return _objects([*names, *hinges])
+
+
 class _FrameTransformer(TransformerMixin, BaseEstimator):
     """A transformer whose input must be a DataFrame, as only that has a dtype per column."""
 
@@ -226,7 +290,8 @@ class CategoryEncoder(OneToOneFeatureMixin, _FrameTransformer):
         counts = column.value_counts()
         ranked = sorted(counts.index, key=lambda level: (-counts[level], level))
         if len(ranked) <= self.max_categories:
-            return _objects(sorted(ranked)), _objects([])
+            # XGBoost fails on a column that has no category.
+            return _objects(sorted(ranked) or [OTHER]), _objects([])
         n_kept = self.max_categories - 1
         return _objects([*sorted(ranked[:n_kept]), OTHER]), _objects(sorted(ranked[n_kept:]))
 

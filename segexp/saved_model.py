@@ -12,6 +12,7 @@ from segexp.errors import RunError
 # What skops does not trust by itself and the shipped models and preprocessings need.
 TRUSTED = (
     "collections.OrderedDict",
+    "functools.partial",  # of a function that is in this list itself
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "numpy.dtype",
@@ -19,14 +20,18 @@ TRUSTED = (
     "segexp.features.CategoryPairs",
     "segexp.features.CrossFitTargetEncoder",
     "segexp.features.DateFeatures",
+    "segexp.features.HingeFeatures",
     "segexp.features.OrdinalCodes",
+    "segexp.features.PlainNames",
     "segexp.features.QuantileClipper",
     "segexp.features.RoleColumns",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils.validation.check_array",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
 )

@@ -213,3 +213,18 @@ def test_only_a_classifier_is_a_model(target):
 def test_a_parameter_with_one_entry_per_feature_is_left_to_the_fit():
     words = ["model.estimator.monotone_constraints=[0,0,0,0,0,0,0,0,1]"]
     build_pipeline(load_config(words, SHIPPED))
+
+
+@pytest.mark.parametrize("model", ["lightgbm", "xgboost", "random_forest"])
+def test_threads_of_the_engine_reach_the_model(model):
+    config = load_config([f"model={model}", "engine.threads=2"], SHIPPED)
+    assert build_pipeline(config).named_steps["model"].n_jobs == 2
+
+
+def test_a_booster_takes_one_thread_by_default():
+    assert build_pipeline(load_config([], SHIPPED)).named_steps["model"].n_jobs == 1
+
+
+def test_threads_that_the_config_names_stand():
+    config = load_config(["model.estimator.n_jobs=3"], SHIPPED)
+    assert build_pipeline(config).named_steps["model"].n_jobs == 3
