@@ -69,7 +69,7 @@ class RoleColumns:
 
     def __call__(self, X: pd.DataFrame) -> list[str]:
         """Return the names of the columns of this role, in the order of the table."""
-        return [name for name, dtype in X.dtypes.items() if _role(dtype) == self.role]
+        return [str(name) for name, dtype in X.dtypes.items() if _role(dtype) == self.role]
 
 
 def _role(dtype: Any) -> str | None:
