@@ -10,7 +10,9 @@ import contextlib
 import importlib
 import inspect
 import io
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -205,6 +207,24 @@ def build_model(config: ModelConfig, packages: Sequence[str] = ()) -> BaseEstima
     return estimator
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Close the mouth of native code: LightGBM prints what it is about to raise."""
+    sys.stdout.flush()
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for descriptor, old in zip((1, 2), kept, strict=True):
+            os.dup2(old, descriptor)
+        for descriptor in (nowhere, *kept):
+            os.close(descriptor)
+
+
 def _try_fit(estimator: BaseEstimator) -> None:
     """Let LightGBM and XGBoost check their values: two trees on 60 made-up rows.
 
@@ -215,13 +235,12 @@ def _try_fit(estimator: BaseEstimator) -> None:
     trial.set_params(n_estimators=2, **per_feature)
     rng = np.random.default_rng(0)
     try:
-        # LightGBM prints what it is about to raise.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), _silence():
             warnings.simplefilter("ignore")
             trial.fit(rng.normal(size=(60, 2)), np.arange(60) % 3)
     except Exception as error:
         name = type(estimator).__name__
-        cause = " ".join(str(error).split())
+        cause = " ".join(str(error).split()).split(" at /")[0]
         raise ConfigError(f"model.estimator: {name} rejects these values: {cause[:300]}") from error
 
 
@@ -244,7 +263,8 @@ def build_preprocessing(
             key, nodes = "native_categorical", config.native_categorical
         steps = _build_steps(nodes, f"preprocessing.{key}", packages)
         branches.append((role, _pipeline(steps), RoleColumns(role)))
-    columns = ColumnTransformer(branches, verbose_feature_names_out=False)
+    # A DataFrame must not have a name twice, and roles can make the same one.
+    columns = ColumnTransformer(branches, verbose_feature_names_out=native)
     if native:
         columns.set_output(transform="pandas")
     return Pipeline(

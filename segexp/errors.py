@@ -15,6 +15,7 @@ class SegexpError(Exception):
         ├── ConfigError   a word, a key or a value of the configuration
         ├── DataError     a table, its columns or its cells
         └── RunError      a run directory that cannot be read or written
+            ├── RunInterruptedError  a run that was stopped
             └── RunFailedError  a run that began and could not end; its directory says why
     """
 
@@ -31,6 +32,12 @@ class DataError(SegexpError):
 
 class RunError(SegexpError):
     """A run directory cannot be read or written."""
+
+
+class RunInterruptedError(RunError):
+    """A run was stopped by Ctrl-C; what it finished is kept."""
+
+    exit_code = 130
 
 
 class RunFailedError(RunError):

@@ -119,9 +119,12 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
 def _build_baselines(config: ExperimentConfig) -> dict[str, Pipeline]:
     """Build the baselines, but for one that is what the run itself judges."""
     preprocessing = load_shipped_option("preprocessing", "standard", config)
-    models = {
-        name: load_shipped_option("model", name, config) for name in config.evaluation.baselines
-    }
+    try:
+        models = {
+            name: load_shipped_option("model", name, config) for name in config.evaluation.baselines
+        }
+    except ConfigError as error:
+        raise ConfigError(f"evaluation.baselines: {error}") from error
     return {
         name: join(preprocessing, model, config.engine.threads)
         for name, model in models.items()
@@ -181,6 +184,7 @@ def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None =
     splits = make_splits(
         config.evaluation, _codes(dataset), dataset.groups, config.run.split_seed, dataset.segments
     )
+    _check_neighbors(plan.pipeline, splits)
     texts = {
         runs.CONFIG: config_to_yaml(plan.recorded),
         runs.OVERRIDES: shlex.join(["segexp", "run", *_recorded_words(plan, words)]) + "\n",
@@ -203,6 +207,17 @@ def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None =
         workers = [result.peak_memory_mb for folds in results.values() for result in folds]
         writer.update(peak_memory_mb=max(*workers, peak_memory_mb()))
     return runs.open_run(writer.path)
+
+
+def _check_neighbors(pipeline: Pipeline, splits: Sequence[Split]) -> None:
+    """Refuse more neighbours than training rows: scikit-learn would repeat the first row."""
+    smallest = min(len(split.train) for split in splits)
+    for name, value in pipeline.get_params().items():
+        if name.split("__")[-1] == "n_neighbors" and isinstance(value, int) and value > smallest:
+            raise ConfigError(
+                f"{name.replace('model__', 'model.estimator.')} is {value}, but the smallest "
+                f"training fold has {smallest} rows"
+            )
 
 
 def _recorded_words(plan: Plan, words: Sequence[str]) -> list[str]:

@@ -171,7 +171,8 @@ class HingeFeatures(TransformerMixin, BaseEstimator):
     def _inner_knots(
         self, column: npt.NDArray[np.float64], quantiles: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        knots = np.unique(np.quantile(column, quantiles))
+        # Values that customers have: between the two values of a flag there is no knot.
+        knots = np.unique(np.quantile(column, quantiles, method="lower"))
         return knots[(knots > column.min()) & (knots < column.max())]
 
     def transform(self, X: Any) -> npt.NDArray[np.float64]:

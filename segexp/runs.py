@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import io
 import json
 import logging
 import os
@@ -44,6 +45,8 @@ LOG = "run.log"
 MODEL = "model"
 PIPELINE = "model/pipeline.skops"
 MODEL_SCHEMA = "model/schema.json"
+
+MAX_CAUSE = 300  # letters; scikit-learn's advice can fill a page
 
 RUNNING, COMPLETED, FAILED, INTERRUPTED = "running", "completed", "failed", "interrupted"
 KILLED = "killed"  # never written: a run that says `running` while its process is gone
@@ -284,19 +287,8 @@ class RunWriter:
         self.write_json(MANIFEST, self._manifest)
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file so that a reader sees the old content or the new, never a part."""
-        target = self.path / name
-        partial = target.with_name(f".{target.name}.partial")
-        with _writing(target):
-            target.parent.mkdir(exist_ok=True)
-            try:
-                with partial.open("w", encoding="utf-8", newline="") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
+        """Write a text file as UTF-8."""
+        self.write_bytes(name, text.encode())
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON object; numbers that are not finite are an error."""
@@ -311,15 +303,24 @@ class RunWriter:
 
     def write_parquet(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as Parquet."""
-        with _writing(self.path / name):
-            table.to_parquet(self.path / name, index=False)
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        self.write_bytes(name, buffer.getvalue())
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a binary file."""
+        """Write a file so that a reader sees the old content or the new, never a part."""
         target = self.path / name
+        partial = target.with_name(f".{target.name}.partial")
         with _writing(target):
             target.parent.mkdir(exist_ok=True)
-            target.write_bytes(content)
+            try:
+                with partial.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -375,7 +376,7 @@ def new_run(
     )
     with contextlib.ExitStack() as logging_to:
         try:
-            with _writing(hidden):
+            with _writing(parent):
                 hidden.mkdir(parents=True)
             for file, text in texts.items():
                 writer.write_text(file, text)
@@ -390,9 +391,10 @@ def new_run(
             _end(writer, COMPLETED, clock)
         except KeyboardInterrupt:
             _end(writer, INTERRUPTED, clock)
-            raise
+            raise KeyboardInterrupt(str(writer.path)) from None
         except Exception as error:
             cause = _cause(error) if isinstance(error, SegexpError) else _named(error)
+            cause = cause if len(cause) <= MAX_CAUSE else f"{cause[:MAX_CAUSE]}... (see {LOG})"
             logging.getLogger("segexp").error("run failed", exc_info=True)
             # Where the disk is full the directory keeps saying `running`, which reads as killed.
             with contextlib.suppress(RunError):

@@ -78,6 +78,29 @@ CASES = {
     "one segment": (rows("id,a,segment", "1,2,X", "2,3,X", "3,4,X"), CSV, "segment"),
     "a segment with one row": (file(GOOD + "99,3,a,Z\n"), CSV, "'Z' has 1 customer"),
     "more folds than rows": (file(GOOD), [*CSV, "evaluation.n_splits=50"], "50"),
+    "a decimal comma": (
+        rows("id;age;segment", *(f"{i};{i},5;{'XY'[i % 2]}" for i in range(20))),
+        CSV,
+        "dataset.decimal=comma",
+    ),
+    "a mark for Excel": (file("sep=;\n" + GOOD.replace(",", ";")), CSV, "a mark for Excel"),
+    "more neighbours than customers": (
+        file(GOOD),
+        [*CSV, "model=knn", "model.estimator.n_neighbors=33"],
+        "the smallest training fold has 32 rows",
+    ),
+    "a query that writes": (
+        a_database,
+        [*SHOP, "dataset.query='drop table customers'"],
+        "dataset.query must be a SELECT",
+    ),
+    "a search that is not there": (nothing, ["search.name=tpe"], "search.name must be one of none"),
+    "an empty word": (nothing, [""], "an empty word"),
+    "a root config of one's own": (
+        lambda f: ((f / "conf").mkdir(), (f / "conf" / "segexp.yaml").write_text("run: {}")),
+        [],
+        "would replace every default",
+    ),
     "a target that is a number": (
         rows("id,a,segment", *(f"{i},{i % 3},{i * 1.5}" for i in range(60))),
         CSV,

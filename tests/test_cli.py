@@ -295,17 +295,28 @@ def test_an_interrupted_run_is_exit_code_130_and_says_so(here):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.startswith("segexp: interrupted")
+    assert err.startswith("segexp: interrupted; the folds that were finished are kept in outputs/")
     (path,) = runs.find_runs(here / "outputs")
     assert runs.open_run(path).status == "interrupted"
 
 
 def test_a_closed_pipe_is_no_error():
     done = subprocess.run(
-        f"{shlex.quote(sys.executable)} -m segexp options | head -1",
-        shell=True, capture_output=True, text=True, check=True,
+        ["bash", "-c", f"{sys.executable} -m segexp options | head -1; echo ${{PIPESTATUS}}"],
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stderr == ""
+    assert done.stdout.endswith("\n0\n")
+
+
+def test_an_output_that_cannot_be_written_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "segexp", "config"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.stderr == "segexp: the output cannot be written: No space left on device\n"
+    assert done.returncode == 2
 
 
 def test_an_unknown_command_gets_a_suggestion(capsys):

@@ -198,3 +198,14 @@ def test_an_address_without_table_or_query_is_refused() -> None:
 def test_data_errors_of_sql_are_data_errors(database: str) -> None:
     with pytest.raises(DataError):
         read_header(config(database, table="nowhere"))
+
+
+def test_a_query_cannot_change_the_database(database: str) -> None:
+    """Neither by its first word nor behind it."""
+    for query in (
+        "drop table customers_of_shop",
+        "with x as (select 1) delete from customers_of_shop",
+        "/* select */ delete from customers_of_shop",
+    ):
+        message(database, query=query)
+    assert len(read(database, table="customers_of_shop")["id"]) == 3

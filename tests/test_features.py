@@ -104,8 +104,9 @@ def test_pandas_output_keeps_cells_and_index(
     X = CUSTOMERS[columns]
     plain = clone(transformer).fit(X, SEGMENT).transform(X)
     framed = clone(transformer).set_output(transform="pandas").fit(X, SEGMENT).transform(X)
-    assert_array_equal(framed.to_numpy(object), pd.DataFrame(plain).to_numpy(object))
     assert list(framed.index) == list(X.index)
+    by_hand = pd.DataFrame(np.asarray(plain), index=X.index, columns=list(framed))
+    assert_frame_equal(framed.astype(object), by_hand.astype(object))
 
 
 @every_transformer
@@ -139,11 +140,10 @@ def test_transform_learns_nothing(transformer: BaseEstimator, columns: list[str]
 @every_transformer
 def test_a_row_is_transformed_by_itself(transformer: BaseEstimator, columns: list[str]) -> None:
     X = CUSTOMERS[columns]
-    fitted = clone(transformer).fit(X, SEGMENT)
-    together = pd.DataFrame(fitted.transform(X)).to_numpy(object)
+    fitted = clone(transformer).set_output(transform="pandas").fit(X, SEGMENT)
+    together = fitted.transform(X)
     for i in range(len(X)):
-        alone = pd.DataFrame(fitted.transform(X.iloc[[i]])).to_numpy(object)
-        assert_array_equal(alone[0], together[i])
+        assert_frame_equal(fitted.transform(X.iloc[[i]]), together.iloc[[i]], check_dtype=False)
 
 
 @every_transformer
@@ -243,7 +243,7 @@ def test_a_role_without_columns_selects_none() -> None:
 
 
 def test_a_misspelt_role_is_named() -> None:
-    with pytest.raises(ConfigError, match="no column role 'numerical'.*numeric"):
+    with pytest.raises(ConfigError, match="no column role 'numerical'"):
         RoleColumns("numerical")
 
 
@@ -277,9 +277,8 @@ def test_a_table_may_have_one_role_only(role: str) -> None:
 def test_a_saved_column_transformer_selects_the_same_columns() -> None:
     fitted = all_roles().fit(CUSTOMERS)
     loaded = skops.io.loads(skops.io.dumps(fitted), trusted=list(TRUSTED))
-    assert loaded.transformers == fitted.transformers or [
-        selector for _, _, selector in loaded.transformers
-    ] == [RoleColumns(role) for role in ROLES]
+    selectors = [selector for _, _, selector in loaded.transformers]
+    assert selectors == [RoleColumns(role) for role in ROLES]
     assert_frame_equal(loaded.transform(CUSTOMERS), fitted.transform(CUSTOMERS))
 
 
@@ -335,7 +334,7 @@ def test_a_hinge_is_how_far_a_value_lies_above_its_knot() -> None:
     ]
 
 
-@pytest.mark.parametrize("column", [[5.0, 5.0, 5.0], [0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0]])
+@pytest.mark.parametrize("column", [[5.0, 5.0, 5.0], [0.0] * 9 + [1.0], [0.0] + [1.0] * 9])
 def test_a_constant_or_a_rare_flag_has_no_hinge(column: list[float]) -> None:
     X = np.array(column)[:, None]
     assert_array_equal(HingeFeatures().fit_transform(X), X)
@@ -538,9 +537,8 @@ def test_missing_cells_take_part_in_pairs_and_stay_missing_alone(dtype: str) -> 
 
 
 def test_pairs_with_the_fewest_combinations_are_taken() -> None:
-    # a with b: 4 combinations, a with c: 3, b with c: 2.
-    X = table(a=text(*"1234"), b=text(*"xyxy"), c=text(*"uvuv"))
-    X.loc[3, "a"] = "2"
+    # a with b and a with c have 3 combinations, b with c has 2.
+    X = table(a=text(*"1232"), b=text(*"xyxy"), c=text(*"uvuv"))
     assert CategoryPairs(max_pairs=1).fit(X).pairs_ == [(1, 2)]
 
 
@@ -556,7 +554,7 @@ def test_a_column_of_one_level_is_not_paired() -> None:
 
 def test_no_pairs_leave_the_columns_as_they_are() -> None:
     features = CategoryPairs(max_pairs=0).fit_transform(CUSTOMERS[CATEGORICAL])
-    assert_array_equal(features, CUSTOMERS[CATEGORICAL].to_numpy(object))
+    assert_frame_equal(pd.DataFrame(features), pd.DataFrame(CUSTOMERS[CATEGORICAL].to_numpy()))
 
 
 def test_a_single_column_has_no_pair() -> None:
@@ -567,7 +565,7 @@ def test_a_single_column_has_no_pair() -> None:
 
 
 def test_a_level_is_encoded_as_its_smoothed_share() -> None:
-    # a: (2 + 1 * 0.5) / (3 + 1), b: (0 + 1 * 0.5) / (1 + 1)... of an overall share of one half.
+    # (2 + 1 * 0.5) / (3 + 1) and (0 + 1 * 0.5) / (1 + 1), as the share over all rows is 0.5.
     X = table(job=text("a", "a", "a", "b"))
     encoder = CrossFitTargetEncoder(smooth=1.0).fit(X, [1, 1, 0, 0])
     shares = encoder.transform(table(job=text("a", "b")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -45,16 +46,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(complete(words[1:])))
         return 0
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except SegexpError as error:
         _say(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _say("interrupted; what was finished is kept")
+        _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # `segexp ls | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(f"the output cannot be written: {error.strerror}")
+        return 2
 
 
 def _dispatch(words: list[str]) -> int:
@@ -70,6 +79,8 @@ def _dispatch(words: list[str]) -> int:
             return 2
     try:
         code = app(args=words, prog_name="segexp", standalone_mode=False)
+    except SystemExit:  # typer's answer to a closed pipe
+        return 0
     except Abort:
         raise KeyboardInterrupt from None
     except TyperException as error:

@@ -17,8 +17,9 @@ from rich.text import Text
 if TYPE_CHECKING:
     from segexp.experiment import Reporter
 
-# A pipe has no width: what is cut or wrapped there is lost to grep.
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
+# No width: a name or a path that a narrow table would cut could be neither read nor copied, and
+# the terminal wraps long lines by itself.
+out = Console(highlight=False, soft_wrap=True, width=10_000)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -47,8 +48,6 @@ def table(title: str, columns: Sequence[str], right: Sequence[str] = ()) -> Tabl
         made.add_column(
             Text(clean(name)),
             justify="right" if name in right else "left",
-            no_wrap=name in right,
-            overflow="fold",
         )
     return made
 
@@ -63,7 +62,10 @@ def show_table(made: Table) -> None:
     title, made.caption = str(made.caption or ""), None
     if title:
         say(title, style="bold")
-    out.print(made, soft_wrap=False)
+    with out.capture() as drawn:
+        out.print(made, soft_wrap=False)
+    for line in drawn.get().splitlines():
+        print(line.rstrip())
     say()
 
 
@@ -71,7 +73,7 @@ def number(value: Any, digits: int = 4) -> str:
     """Format a figure; ``-`` where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
-    return f"{value:.{digits}f}"
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.0000
 
 
 def age(iso: str, now: datetime | None = None) -> str:

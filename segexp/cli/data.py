@@ -60,6 +60,7 @@ def execute_fetch(names: Sequence[str], config_dir: str | None, *, force: bool) 
     """Download the files of data sets into the cache; one failure does not stop the rest."""
     from segexp.cli.console import clean, err, say
     from segexp.config.options import find_conf_dirs, find_option, read_yaml
+    from segexp.data.sources import find_copy
 
     conf_dirs = find_conf_dirs(config_dir)
     wanted = {name: read_yaml(find_option("dataset", name, conf_dirs)) for name in names}
@@ -70,7 +71,9 @@ def execute_fetch(names: Sequence[str], config_dir: str | None, *, force: bool) 
             say(f"{name}: there is nothing to fetch")
         for path, entry in downloads.items():
             try:
-                say(f"{name}: {_fetch(path, entry, name, force)}")
+                copy = None if force else find_copy(path, entry, name)
+                found = copy.path if copy is not None else _fetch(path, entry, name, force)
+                say(f"{name}: {found}")
             except DataError as error:
                 failed += 1
                 err.print(f"segexp: {clean(error)}", markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from segexp.errors import ConfigError, SegexpError
+from segexp.errors import ConfigError, RunInterruptedError, SegexpError
 
 if TYPE_CHECKING:
     from segexp.experiment import Plan
@@ -42,8 +42,15 @@ def _run(plan: Plan, words: Sequence[str]) -> Run:
     from segexp.cli.console import reporting
     from segexp.experiment import run_experiment
 
-    with reporting() as reporter:
-        return run_experiment(plan, words, reporter)
+    try:
+        with reporting() as reporter:
+            return run_experiment(plan, words, reporter)
+    except KeyboardInterrupt as stopped:
+        if not stopped.args:  # no directory yet
+            raise
+        raise RunInterruptedError(
+            f"interrupted; the folds that were finished are kept in {stopped.args[0]}"
+        ) from stopped
 
 
 def execute_sweep(words: Sequence[str], config_dir: str | None) -> int:
@@ -53,7 +60,7 @@ def execute_sweep(words: Sequence[str], config_dir: str | None) -> int:
     from segexp.config.options import find_conf_dirs
 
     cells = plan_cells(words, find_conf_dirs(config_dir))
-    if errors := [f"{' '.join(cell.words)}: {cell.error}" for cell in cells if cell.error]:
+    if errors := [cell.error for cell in cells if cell.error]:
         rest = f" (and {len(errors) - 1} more; see `segexp plan`)" if len(errors) > 1 else ""
         raise ConfigError(f"nothing was run, a cell is wrong: {errors[0]}{rest}")
     done: list[tuple[Sequence[str], Run | SegexpError]] = []
@@ -63,6 +70,8 @@ def execute_sweep(words: Sequence[str], config_dir: str | None) -> int:
             said = _with_config_dir(cell.words, config_dir)
             try:
                 done.append((cell.words, _run(cell.checked_plan, said)))
+            except RunInterruptedError:
+                raise
             except SegexpError as error:
                 say(f"  failed: {error}", style="red")
                 done.append((cell.words, error))

@@ -36,7 +36,7 @@ def print_result(run: Run, metrics: Sequence[str] | None = None) -> None:
     print_metrics(run, metrics)
     print_segments(run)
     print_importance(run, most=5)
-    print_notes(run)
+    print_notes(run, most=15)
 
 
 def print_heading(run: Run) -> None:
@@ -91,7 +91,6 @@ def _print_if_beaten(
         if mean is not None and other is not None and sign * mean <= sign * other:
             model = run.manifest["model"]
             say(f"{model} is not better than the baseline {baseline} by {name}", style="yellow")
-            say()
 
 
 def _baseline_means(run: Run) -> dict[str, dict[str, float]]:
@@ -111,14 +110,16 @@ def _baseline_means(run: Run) -> dict[str, dict[str, float]]:
 def print_segments(run: Run) -> None:
     """Print precision, recall and F1 of each segment."""
     summary = run.read_summary()
-    made = table("", ("segment", "customers", "precision", "recall", "f1"),
-                 right=("customers", "precision", "recall", "f1"))  # fmt: skip
-    for name, count in run.manifest["segments"].items():
+    columns = ("segment", "judged", "precision", "recall", "f1")
+    made = table("", columns, right=columns[1:])
+    for name in run.manifest["segments"]:
+        support = summary.get(f"support[{name}]", {"mean": 0, "n": 0})
+        judged = round((support["mean"] or 0) * support["n"] / run.manifest["split"]["n_repeats"])
         values = (
             summary.get(f"{metric}[{name}]", {}).get("mean")
             for metric in ("precision", "recall", "f1")
         )
-        add_row(made, name, f"{count:,}", *(number(value, 3) for value in values))
+        add_row(made, name, f"{judged:,}", *(number(value, 3) for value in values))
     show_table(made)
 
 
@@ -140,15 +141,21 @@ def print_importance(run: Run, most: int) -> None:
     show_table(made)
 
 
-def print_notes(run: Run) -> None:
+def print_notes(run: Run, most: int | None = None) -> None:
     """Print what was found in the data and done about it."""
     for warning in run.manifest.get("warnings", []):
         say(f"warning: {warning}", style="yellow")
     findings = run.manifest["dataset"]["findings"]
     if findings:
         say("notes on the data", style="bold")
-        for finding in findings:
+        # The last ones are about the split, and never many.
+        shown = findings if most is None or len(findings) <= most else findings[: most - 2]
+        for finding in shown:
             say(f"  - {finding['message']}")
+        if len(shown) < len(findings):
+            say(f"  - and {len(findings) - len(shown) - 2} more, which `segexp show` lists")
+            for finding in findings[-2:]:
+                say(f"  - {finding['message']}")
         say()
 
 

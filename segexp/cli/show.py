@@ -23,8 +23,11 @@ def execute(path: str) -> int:
 
     run = open_run(Path(path))
     run.check_facts()
+    command = run.read_overrides()
+    if run.status == COMPLETED:  # what is damaged is told before half of it is shown
+        run.read_summary(), run.read_predictions()
     say(f"{run.path}: {run.status}", style="bold")
-    say(run.read_overrides())
+    say(command)
     say()
     print_heading(run)
     if run.status == COMPLETED:

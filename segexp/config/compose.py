@@ -93,12 +93,15 @@ def parse_words(words: Sequence[str]) -> list[Override]:
 
 
 def _explain_grammar(word: str, error: Exception) -> str:
+    if not word.strip():
+        return "there is an empty word; expected key=value, for example model=lightgbm"
     if "=" not in word and not word.startswith("~"):
         return f"{word}: expected key=value, for example model=lightgbm or run.seed=1"
     cause = one_line(error).split("See https")[0].rstrip()
     return (
-        f"{word}: Hydra's grammar rejects this word ({cause}); values with blanks, brackets or "
-        f"quotes want quotes inside the shell's: 'key=\"a (b)\"'"
+        f"{word}: Hydra's grammar rejects this word ({cause}); a value with other characters than "
+        f"letters, digits and ._-/ wants quotes inside the shell's, 'key=\"Straße (k$)\"'; a key "
+        f"with them belongs in a YAML file, such as conf/dataset/mine.yaml"
     )
 
 

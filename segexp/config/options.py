@@ -47,6 +47,12 @@ def find_conf_dirs(config_dir: str | None = None) -> tuple[Path, ...]:
     local = Path("conf")
     if local.is_dir():
         found.append(local.resolve())
+    for directory in found:
+        if directory != shipped and (directory / f"{PRIMARY}.yaml").exists():
+            raise ConfigError(
+                f"{directory / PRIMARY}.yaml would replace every default; keep options in "
+                f"{directory.name}/GROUP/NAME.yaml, and presets in {directory.name}/experiment/"
+            )
     return tuple(dict.fromkeys([*found, shipped]))
 
 

@@ -17,6 +17,8 @@ Node = dict[str, Any]  # a mapping with a `_target_`, or a mapping of such
 
 MAX_GENERATED = 10_000_000
 READERS = ("csv", "parquet", "sql", "demo")
+# What Hydra's grammar wants in quotes can be named.
+CHARACTERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "point": "."}
 PROTOCOLS = ("holdout", "cv", "repeated_cv")
 ANSWERS = {  # keys of a dataset that say what to do about dirt, and what they can say
     "other_columns": ("infer", "ignore", "error"),
@@ -99,6 +101,9 @@ class DatasetConfig:
     duplicate_rows: str  # rows equal in every column: keep, drop or error
 
     def __post_init__(self) -> None:
+        for key in ("separator", "decimal"):
+            value = getattr(self, key)
+            object.__setattr__(self, key, CHARACTERS.get(value, value))
         _one_of("dataset.reader", self.reader, READERS)
         for key, answers in ANSWERS.items():
             _one_of(f"dataset.{key}", getattr(self, key), answers)
@@ -254,6 +259,9 @@ class SearchConfig:
     """How hyperparameters are searched; the space belongs to the model."""
 
     name: str
+
+    def __post_init__(self) -> None:
+        _one_of("search.name", self.name, ("none",))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,10 @@ def _csv_start(file: Path, name: str, config: DatasetConfig) -> _CsvStart:
                 n_blank, first = n_blank + 1, next(lines, "")
             if not first:
                 raise DataError(f"{name} is empty; it must start with a line of column names")
+            if re.match(r"sep=.\s*$", first):
+                raise DataError(
+                    f"{name} starts with {first.strip()!r}, a mark for Excel; remove that line"
+                )
             separator = config.separator or find_separator(first)
             # A quoted column name may go on in the next line.
             rows = csv.reader(itertools.chain([first], lines), delimiter=separator)

@@ -30,6 +30,7 @@ MAX_SHOWN = 30  # column names in one error
 # A column is taken as numbers or dates if nearly all cells are: the others are then reported
 # as invalid, where a column of text would be taken for categories without a word.
 NEARLY_ALL = 0.9
+DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
 FEW_TEXTS = 20  # so many different texts are categories, however short the table
 UNIQUE_SHARE = 0.5  # texts of which more than this share are different are names or notes
 
@@ -155,6 +156,11 @@ def _infer(name: str, column: pa.LargeStringArray, has_id: bool, decimal: str) -
         return "categorical", "it has one value or none"
     if number.mean() >= NEARLY_ALL and not matches_any(known, LEADING_ZERO):
         return "numeric", "its values are numbers"
+    if decimal == "." and _share(known, DECIMAL_COMMA) >= NEARLY_ALL:
+        raise DataError(
+            f"column {name!r} looks like numbers with a decimal comma (for example "
+            f"{known[0].as_py()!r}); say dataset.decimal=comma, or give it a role"
+        )
     return _infer_text(known, different)
 
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -306,7 +307,11 @@ def _download(published: _Published, progress: Progress | None) -> None:
             f"cannot be written to the cache ({target}: {error.strerror or error}), which "
             f"{CACHE_DIR} can move"
         ) from error
-    raise published.error(f"could not be downloaded ({'; '.join(causes)})")
+    counted = [
+        f"{cause} at {count} addresses" if count > 1 else cause
+        for cause, count in Counter(causes).items()
+    ]
+    raise published.error(f"could not be downloaded ({'; '.join(counted)})")
 
 
 def _try_address(url: str, arriving: Path, sha256: str) -> str | None:

@@ -54,13 +54,18 @@ def header(config: DatasetConfig) -> list[str]:
 def _result(config: DatasetConfig, **options: Any) -> Iterator[Any]:
     """Yield the result of the query; every error on the way is one line without password."""
     sqlalchemy = _sqlalchemy()
+    if config.query is not None:
+        _refuse_writing(config.query)
     url = _parsed(_with_environment(config.url or ""))
     address = url.set(query={}).render_as_string(hide_password=True)
     _refuse_missing_file(url)
     engine = _engine(url)
     try:
-        # Nothing is committed: a statement that would change the database is rolled back.
+        # Three locks, since a database may be dear: the statement must read, the connection is
+        # read-only where the database knows how, and nothing is committed.
         with _connected(engine, address) as connection:
+            if url.get_backend_name() == "sqlite":
+                connection.exec_driver_sql("pragma query_only = on")
             statement = _statement(connection, config, address)
             # Without parameters, a % of a query is a % and no placeholder of the driver.
             connection = connection.execution_options(no_parameters=True, **options)
@@ -131,13 +136,22 @@ def _refuse_missing_file(url: Any) -> None:
         raise DataError(f"dataset.url: there is no file {database}")
 
 
+def _refuse_writing(query: str) -> None:
+    without_comments = re.sub(r"--[^\n]*|/\*.*?\*/", " ", query, flags=re.DOTALL).lstrip("( \t\n")
+    if not re.match(r"(select|with|values|table|from)\b", without_comments, re.IGNORECASE):
+        raise DataError(f"dataset.query must be a SELECT, got {query!r:.60}")
+
+
 def _engine(url: Any) -> Any:
     sqlalchemy = _sqlalchemy()
     try:
         driver = url.get_driver_name()
         limited = driver in DRIVERS_WITH_TIMEOUT and "connect_timeout" not in url.query
         options = {"connect_timeout": TIMEOUT_S} if limited else {}
-        return sqlalchemy.create_engine(url, connect_args=options)
+        engine = sqlalchemy.create_engine(url, connect_args=options)
+        if url.get_backend_name() == "postgresql":
+            engine = engine.execution_options(postgresql_readonly=True)
+        return engine
     except sqlalchemy.exc.NoSuchModuleError:
         known = [
             "postgresql",
