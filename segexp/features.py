@@ -293,8 +293,9 @@ class CategoryEncoder(OneToOneFeatureMixin, _FrameTransformer):
         if len(ranked) <= self.max_categories:
             # XGBoost fails on a column that has no category.
             return _objects(sorted(ranked) or [OTHER]), _objects([])
-        n_kept = self.max_categories - 1
-        return _objects([*sorted(ranked[:n_kept]), OTHER]), _objects(sorted(ranked[n_kept:]))
+        # A level that is called "(other)" is one of the others.
+        kept = sorted([level for level in ranked if level != OTHER][: self.max_categories - 1])
+        return _objects([*kept, OTHER]), _objects(sorted(set(ranked) - set(kept)))
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return a DataFrame of pandas categories with the columns and the index of ``X``."""

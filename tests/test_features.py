@@ -654,3 +654,9 @@ def test_a_segment_of_one_customer_raises_no_warning() -> None:
     segments = ["A"] * 4 + ["B"] * 3 + ["C"]
     encoded = CrossFitTargetEncoder(n_splits=2, random_state=0).fit_transform(X, segments)
     assert encoded.shape == (8, 3)
+
+
+def test_a_level_called_other_is_one_of_the_others():
+    X = pd.DataFrame({"x": pd.Series(["(other)", "(other)", "b", "c"], dtype=object)})
+    encoded = CategoryEncoder(max_categories=2).fit_transform(X)
+    assert list(encoded["x"]) == ["(other)", "(other)", "b", "(other)"]
