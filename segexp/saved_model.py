@@ -5,6 +5,8 @@ A file may name types; those of this fixed list are rebuilt, any other is refuse
 
 from __future__ import annotations
 
+import zipfile
+
 from sklearn.pipeline import Pipeline
 
 from segexp.errors import RunError
@@ -27,8 +29,8 @@ TRUSTED = (
     "segexp.features.RoleColumns",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "sklearn.compose._column_transformer._RemainderColsList",  # of scikit-learn 1.6
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
     "sklearn.utils.validation.check_array",
@@ -52,7 +54,7 @@ def dump_pipeline(pipeline: Pipeline) -> bytes:
     """
     import skops.io
 
-    content: bytes = skops.io.dumps(pipeline)
+    content: bytes = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
     if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED)):
         raise UnsafeModelError(
             f"the model was not saved: it holds types that are not trusted to be loaded "
@@ -69,8 +71,6 @@ def load_pipeline(content: bytes, name: str) -> Pipeline:
     RunError
         If the file is damaged or names a type that is not trusted.
     """
-    import zipfile
-
     import skops.io
 
     try:

@@ -433,7 +433,8 @@ def test_data_ls_says_what_is_not_here(capsys, monkeypatch):
     assert "not here yet (2 of 2 file(s) to fetch)" in capsys.readouterr().out
 
 
-def test_data_fetch_without_network_is_exit_code_2(capsys):
+def test_data_fetch_without_network_is_exit_code_2(capsys, monkeypatch):
+    monkeypatch.delenv("SEGEXP_DATA_DIR", raising=False)
     assert main(["data", "fetch", "mall"]) == 2
     assert "mall/Mall_Customers.csv" in capsys.readouterr().err
 
