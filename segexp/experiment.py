@@ -28,7 +28,7 @@ from segexp.config.compose import config_hash, config_to_yaml, load_shipped_opti
 from segexp.config.schema import EvaluationConfig, ExperimentConfig
 from segexp.config.space import Parameter
 from segexp.data.findings import Finding
-from segexp.data.loading import Dataset, load_dataset, schema_of
+from segexp.data.loading import Dataset, load_dataset, schema_of, segment_counts
 from segexp.data.readers import read_header
 from segexp.data.roles import check_columns
 from segexp.data.sql import recorded_address
@@ -169,7 +169,9 @@ def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None =
     ConfigError, DataError
         Before a run directory is made.
     RunError
-        If the run directory cannot be written.
+        If the run directory cannot be made; nothing is left behind.
+    RunFailedError
+        If the run began and could not end; its directory is kept and says why.
     """
     reporter = reporter or Reporter()
     config = plan.config
@@ -373,7 +375,6 @@ def _write_model(writer: runs.RunWriter, plan: Plan, dataset: Dataset) -> None:
 def _manifest(
     config: ExperimentConfig, dataset: Dataset, splits: Sequence[Split]
 ) -> dict[str, Any]:
-    counts = np.bincount(_codes(dataset), minlength=len(dataset.segments))
     findings = [
         asdict(finding) for finding in (*dataset.findings, *_split_findings(dataset, splits))
     ]
@@ -397,9 +398,7 @@ def _manifest(
         "preprocessing": config.preprocessing.name,
         "model": config.model.name,
         "search": config.search.name,
-        "segments": {
-            name: int(count) for name, count in zip(dataset.segments, counts, strict=True)
-        },
+        "segments": segment_counts(dataset),
         "split": {
             "protocol": evaluation.protocol,
             "n_splits": evaluation.n_splits,
