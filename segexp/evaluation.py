@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import io
 import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -23,20 +25,25 @@ from sklearn.model_selection import (
     StratifiedShuffleSplit,
 )
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
-from segexp.config.schema import EvaluationConfig
+from segexp.config.schema import EngineConfig, EvaluationConfig
+from segexp.engine import open_engine
 from segexp.errors import ConfigError, DataError, did_you_mean
 from segexp.metrics import metric_by_name, score
 
 Codes = NDArray[np.int_]
 
-# What starting worker processes and importing the libraries in them costs; shorter work is
-# done here, where everything is imported already.
-WORKER_START_S = 3.0
-
 # Shuffled tables are predicted together up to this size, about 0.2 GB as Python objects.
 CELLS_PER_CALL = 5_000_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """The customers, as they are sent to workers once."""
+
+    X: pd.DataFrame  # shape (n, n_features)
+    y: Codes  # shape (n,)
+    segments: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,48 @@ def make_splits(
                 f"(evaluation.n_splits={config.n_splits}) or other groups"
             )
     return splits
+
+
+def make_inner_splits(
+    outer: Sequence[int], rows: Codes, y: Codes, groups: Codes | None, n_splits: int, seed: int
+) -> tuple[Split, ...]:
+    """Deal the training rows of a split once more, for a search.
+
+    Parameters
+    ----------
+    outer : sequence of int
+        What names the split, such as repeat and fold; decides the folds together with the seed.
+    rows : ndarray of int
+        Row numbers of the table to deal.
+    y, groups
+        Of the whole table.
+
+    Returns
+    -------
+    tuple of Split
+        Row numbers of the whole table; stratified, and a group stays on one side.
+    """
+    state = int(np.random.SeedSequence([seed, *outer]).generate_state(1)[0])
+    counts = np.bincount(y[rows])
+    if (smallest := int(counts[counts > 0].min())) < n_splits:
+        raise DataError(
+            f"a segment has {smallest} customer(s) among the training rows of a fold, and "
+            f"search.inner_splits={n_splits} need {n_splits}; lower it, or merge the segment"
+        )
+    zeros = np.zeros(len(rows))
+    if groups is None:
+        folds = StratifiedKFold(n_splits, shuffle=True, random_state=state).split(zeros, y[rows])
+    else:
+        if (n_groups := len(np.unique(groups[rows]))) < n_splits:
+            raise DataError(
+                f"the training rows of a fold have {n_groups} group(s), and "
+                f"search.inner_splits={n_splits} need {n_splits}"
+            )
+        grouped = StratifiedGroupKFold(n_splits, shuffle=True, random_state=state)
+        folds = grouped.split(zeros, y[rows], groups[rows])
+    return tuple(
+        Split(0, fold, rows[train], rows[test]) for fold, (train, test) in enumerate(folds)
+    )
 
 
 def _check_counts(
@@ -191,7 +240,6 @@ def evaluate(
     seed: int = 0,
     n_jobs: int = 1,
     threads: int = 1,
-    progress: Callable[[int, int, str, FoldResult], None] | None = None,
 ) -> dict[str, list[FoldResult]]:
     """Fit every pipeline on the training rows of every split and predict its test rows.
 
@@ -211,73 +259,123 @@ def evaluate(
         Processes; -1 for one per core. The numbers do not depend on it.
     threads : int
         Threads of BLAS and OpenMP in each process.
-    progress : callable, optional
-        Called after each fit with how many are done, how many there are, the name and the result.
 
     Returns
     -------
     dict of name to list of FoldResult, in the order of ``splits``
     """
-    tasks = [
-        _FoldTask(
-            name, pipeline, split, len(segments),
-            repeats=importance_repeats if name == importance_of else 0,
-            metric=metric, segments=tuple(segments), seed=seed, threads=threads,
-        )
-        for name, pipeline in pipelines.items()
-        for split in splits
-    ]  # fmt: skip
-    results = _run(tasks, X, y, n_jobs, progress)
+    config = EngineConfig(name="local", n_jobs=n_jobs, threads=threads, address=None)
+
+    async def judge_all() -> list[FoldResult]:
+        async with open_engine(config) as engine:
+            engine.expect(len(pipelines) * len(splits))
+            table = engine.share(Table(X, y, tuple(segments)), "table")
+            return await asyncio.gather(
+                *(
+                    engine.run(
+                        judge, table, pipeline, split,
+                        importance_repeats if name == importance_of else 0, metric, seed,
+                    )
+                    for name, pipeline in pipelines.items()
+                    for split in splits
+                )
+            )  # fmt: skip
+
+    results = asyncio.run(judge_all())
     n = len(splits)
     return {name: results[i * n : (i + 1) * n] for i, name in enumerate(pipelines)}
 
 
-@dataclass(frozen=True)
-class _FoldTask:
-    name: str
-    pipeline: Pipeline
-    split: Split
-    n_segments: int
-    repeats: int
-    metric: str
-    segments: tuple[str, ...]
-    seed: int
-    threads: int
+def judge(
+    table: Table,
+    pipeline: Pipeline,
+    split: Split,
+    importance_repeats: int = 0,
+    metric: str = "accuracy",
+    seed: int = 0,
+) -> FoldResult:
+    """Fit a clone of a pipeline on the training rows of one split and predict its test rows.
 
-    def __call__(self, X: pd.DataFrame, y: Codes) -> FoldResult:
-        # A worker's warnings would go to its own standard error, and there be lost or in the way.
-        with threadpool_limits(limits=self.threads), warnings.catch_warnings(record=True) as said:
-            result = self._evaluate(X, y)
-        messages = dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in said)
-        return replace(result, warnings=tuple(messages))
+    Parameters
+    ----------
+    importance_repeats : int
+        Shuffles of each column on the test rows; 0: no importance.
+    """
+    # A worker's warnings would go to its own standard error, and there be lost or in the way.
+    with warnings.catch_warnings(record=True) as said:
+        result = _judge(table, clone(pipeline), split, importance_repeats, metric, seed)
+    messages = dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in said)
+    return replace(result, warnings=tuple(messages))
 
-    def _evaluate(self, X: pd.DataFrame, y: Codes) -> FoldResult:
-        train, test = self.split.train, self.split.test
-        pipeline = clone(self.pipeline)
-        start = time.perf_counter()
-        pipeline.fit(X.iloc[train], y[train])
-        fitted = time.perf_counter()
-        predicted, probabilities = predict(pipeline, X.iloc[test], self.n_segments)
-        predicted_at = time.perf_counter()
-        return FoldResult(
-            split=self.split,
-            predicted=predicted,
-            probabilities=probabilities,
-            importance=self._importance(pipeline, X.iloc[test], y[test]),
-            own_importance=_own_importance(pipeline) if self.repeats else pd.Series(dtype=float),
-            fit_seconds=fitted - start,
-            predict_seconds=predicted_at - fitted,
-            warnings=(),
-            peak_memory_mb=peak_memory_mb(),
+
+def _judge(
+    table: Table, pipeline: Pipeline, split: Split, repeats: int, metric: str, seed: int
+) -> FoldResult:
+    X, y = table.X.iloc[split.test], table.y[split.test]
+    start = time.perf_counter()
+    pipeline.fit(table.X.iloc[split.train], table.y[split.train])
+    fitted = time.perf_counter()
+    predicted, probabilities = predict(pipeline, X, len(table.segments))
+    predicted_at = time.perf_counter()
+    importance = pd.DataFrame({"feature": [], "drop": []})
+    if repeats:
+        rng = np.random.default_rng([seed, split.repeat, split.fold])
+        importance = permutation_importance(
+            pipeline, X, y, table.segments, metric=metric, repeats=repeats, rng=rng
         )
+    return FoldResult(
+        split=split,
+        predicted=predicted,
+        probabilities=probabilities,
+        importance=importance,
+        own_importance=_own_importance(pipeline) if repeats else pd.Series(dtype=float),
+        fit_seconds=fitted - start,
+        predict_seconds=predicted_at - fitted,
+        warnings=(),
+        peak_memory_mb=peak_memory_mb(),
+    )
 
-    def _importance(self, pipeline: Pipeline, X: pd.DataFrame, y: Codes) -> pd.DataFrame:
-        if not self.repeats:
-            return pd.DataFrame({"feature": [], "drop": []})
-        rng = np.random.default_rng([self.seed, self.split.repeat, self.split.fold])
-        return permutation_importance(
-            pipeline, X, y, self.segments, metric=self.metric, repeats=self.repeats, rng=rng
-        )
+
+def fold_to_bytes(result: FoldResult) -> bytes:
+    """Return a fold's result as an npz file, which holds arrays and text and runs no code."""
+    shares = result.probabilities
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        test=result.split.test,
+        predicted=result.predicted,
+        probabilities=np.zeros((0, 0)) if shares is None else shares,
+        feature=np.asarray(result.importance["feature"].tolist(), dtype=str),
+        drop=result.importance["drop"].to_numpy(dtype=float),
+        own_feature=np.asarray(result.own_importance.index.tolist(), dtype=str),
+        own_value=result.own_importance.to_numpy(dtype=float),
+        seconds=np.array([result.fit_seconds, result.predict_seconds]),
+        warnings=np.asarray(result.warnings, dtype=str),
+        peak_memory_mb=np.array(result.peak_memory_mb),
+    )
+    return buffer.getvalue()
+
+
+def fold_from_bytes(content: bytes, split: Split) -> FoldResult | None:
+    """Read what :func:`fold_to_bytes` wrote; None if it is damaged or of another split."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+            if not np.array_equal(kept["test"], split.test):
+                return None
+            shares = kept["probabilities"]
+            return FoldResult(
+                split=split,
+                predicted=kept["predicted"],
+                probabilities=shares if len(shares) else None,
+                importance=pd.DataFrame({"feature": kept["feature"], "drop": kept["drop"]}),
+                own_importance=pd.Series(kept["own_value"], index=list(kept["own_feature"])),
+                fit_seconds=float(kept["seconds"][0]),
+                predict_seconds=float(kept["seconds"][1]),
+                warnings=tuple(str(text) for text in kept["warnings"]),
+                peak_memory_mb=int(kept["peak_memory_mb"]),
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
 
 
 def peak_memory_mb() -> int:
@@ -291,34 +389,6 @@ def peak_memory_mb() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
-
-
-def _run(
-    tasks: Sequence[_FoldTask],
-    X: pd.DataFrame,
-    y: Codes,
-    n_jobs: int,
-    progress: Callable[[int, int, str, FoldResult], None] | None,
-) -> list[FoldResult]:
-    """Run the tasks, the first one here; the rest in processes if that is worth their start."""
-    report = progress or (lambda done, total, name, result: None)
-    start = time.perf_counter()
-    results: list[FoldResult] = [tasks[0](X, y)]
-    first_s = time.perf_counter() - start
-    report(1, len(tasks), tasks[0].name, results[0])
-    rest = tasks[1:]
-    workers = min(joblib.cpu_count() if n_jobs == -1 else n_jobs, len(rest))
-    # Baselines are quick; the pipeline of the first task is the one that takes time.
-    left_s = first_s * sum(task.name == tasks[0].name for task in rest)
-    if workers > 1 and left_s * (1 - 1 / workers) > WORKER_START_S:
-        parallel = joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1)
-        done = parallel(joblib.delayed(task)(X, y) for task in rest)
-    else:
-        done = (task(X, y) for task in rest)
-    for i, result in enumerate(done, start=2):
-        results.append(result)
-        report(i, len(tasks), tasks[i - 1].name, result)
-    return results
 
 
 def predict(
@@ -504,30 +574,40 @@ def _over_folds(kind: str, folds: Sequence[pd.Series]) -> pd.DataFrame:
     return table.sort_values(["mean", "feature"], ascending=[False, True], ignore_index=True)
 
 
-def check_metrics(config: EvaluationConfig, *, has_probabilities: bool = True) -> None:
+def check_metrics(
+    config: EvaluationConfig, objectives: Sequence[str] = (), *, has_probabilities: bool = True
+) -> None:
     """Check the names of the metrics before anything is loaded.
+
+    Parameters
+    ----------
+    objectives : sequence of str
+        What a search needs beside the metrics of the evaluation.
 
     Raises
     ------
     ConfigError
         For a metric that does not exist, or a ranking metric that the model cannot have.
     """
-    for key, names in (("metric", [config.metric]), ("metrics", config.metrics)):
+    needed = {"evaluation.metric": [config.metric], "search.objectives": list(objectives)}
+    for key, names in {**needed, "evaluation.metrics": config.metrics}.items():
         for name in names:
             try:
-                metric_by_name(name)
+                metric = metric_by_name(name)
             except ConfigError as error:
-                raise ConfigError(f"evaluation.{key}: {error}") from error
-    if metric_by_name(config.metric).needs_probabilities and not has_probabilities:
-        raise ConfigError(
-            f"evaluation.metric={config.metric} needs probabilities, which this model does not "
-            f"give; accuracy, f1_macro and others need none"
-        )
+                raise ConfigError(f"{key}: {error}") from error
+            if key in needed and metric.needs_probabilities and not has_probabilities:
+                raise ConfigError(
+                    f"{key}: {name} needs probabilities, which this model does not give; "
+                    f"accuracy, f1_macro and others need none"
+                )
 
 
-def check_segment_metrics(config: EvaluationConfig, segments: Sequence[str]) -> None:
+def check_segment_metrics(
+    config: EvaluationConfig, segments: Sequence[str], objectives: Sequence[str] = ()
+) -> None:
     """Raise ``ConfigError`` for a metric such as ``recall[Z]`` of a segment that is not there."""
-    for name in (config.metric, *config.metrics):
+    for name in (config.metric, *config.metrics, *objectives):
         segment = name.partition("[")[2].removesuffix("]")
         if segment and segment not in segments:
             raise ConfigError(

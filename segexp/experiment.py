@@ -2,148 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import platform
-import re
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+import warnings
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 import segexp.runs as runs
 from segexp import __version__
-from segexp.components import build_pipeline, join, parse_spaces
-from segexp.config.compose import config_hash, config_to_yaml, load_shipped_option
+from segexp.config.compose import config_hash, config_to_yaml
 from segexp.config.schema import EvaluationConfig, ExperimentConfig
-from segexp.config.space import Parameter
 from segexp.data.findings import Finding
 from segexp.data.loading import Dataset, load_dataset, schema_of, segment_counts
-from segexp.data.readers import read_header
-from segexp.data.roles import check_columns
-from segexp.data.sql import recorded_address
+from segexp.engine import Engine, Shared, open_engine
 from segexp.errors import ConfigError, DataError, RunError
 from segexp.evaluation import (
+    Codes,
     FoldResult,
     Split,
-    check_metrics,
+    Table,
     check_segment_metrics,
     count_shared,
-    evaluate,
+    fold_from_bytes,
     fold_scores,
+    fold_to_bytes,
     hash_splits,
     importance_table,
+    judge,
+    make_inner_splits,
     make_splits,
     peak_memory_mb,
     predictions_table,
 )
 from segexp.metrics import jackknife_group_count, jackknife_standard_errors, summarise
+from segexp.plan import Plan, file_name, find_done, rows_name
 from segexp.saved_model import UnsafeModelError, dump_pipeline
+from segexp.search.examination import examine_search
+from segexp.search.families import FINAL, Bed, Choice, RowsSearch
+from segexp.search.fitting import Bench
+from segexp.search.journal import Journal
+from segexp.search.study import Study, Trial
+
+T = TypeVar("T")
+Counts = Mapping[str, Mapping[str, int]]  # trials by rows and model
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an experiment would do: built and checked, nothing loaded, nothing fitted."""
-
-    config: ExperimentConfig
-    pipeline: Pipeline
-    baselines: dict[str, Pipeline]
-    spaces: dict[str, tuple[Parameter, ...]]
-
-    @property
-    def n_fits(self) -> int:
-        """Fits of the model: one per fold, and one on all rows."""
-        evaluation = self.config.evaluation
-        folds = 1 if evaluation.protocol == "holdout" else evaluation.n_splits
-        return folds * evaluation.n_repeats + evaluation.final_model
-
-    @property
-    def recorded(self) -> ExperimentConfig:
-        """The config as a run records it: without the secrets of a database address."""
-        config = self.config
-        if config.dataset.url is None:
-            return config
-        url = recorded_address(config.dataset.url)
-        return replace(config, dataset=replace(config.dataset, url=url))
-
-    @property
-    def run_name(self) -> str:
-        """Everything of a run directory's name but the time."""
-        config = self.recorded
-        parts = (
-            config.preprocessing.name, config.model.name, config.search.name, config_hash(config),
-        )  # fmt: skip
-        return "-".join(_file_name(part) for part in parts)
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]+", "_", text).lstrip(".") or "_"
-
-
-def plan_experiment(config: ExperimentConfig) -> Plan:
-    """Check everything that can be checked before a table is loaded.
-
-    Estimators are built, parameters, search spaces and metrics are checked, and the columns
-    that the config names are looked up in the header of the table.
-
-    Raises
-    ------
-    ConfigError, DataError
-        In one line: the thing, what was seen, what would do.
-    """
-    pipeline = build_pipeline(config)
-    check_metrics(config.evaluation, has_probabilities=hasattr(pipeline, "predict_proba"))
-    baselines = _build_baselines(config)
-    if config.dataset.target is None:
-        raise ConfigError(
-            f"dataset {config.dataset.name!r} names no target, and model={config.model.name} "
-            f"predicts a known segment; say dataset.target=COLUMN"
-        )
-    others = {"evaluation.group": config.evaluation.group} if config.evaluation.group else {}
-    check_columns(config.dataset, read_header(config.dataset), others)
-    return Plan(config, pipeline, baselines, parse_spaces(config, pipeline))
-
-
-def _build_baselines(config: ExperimentConfig) -> dict[str, Pipeline]:
-    """Build the baselines, but for one that is what the run itself judges."""
-    preprocessing = load_shipped_option("preprocessing", "standard", config)
-    try:
-        models = {
-            name: load_shipped_option("model", name, config) for name in config.evaluation.baselines
-        }
-    except ConfigError as error:
-        raise ConfigError(f"evaluation.baselines: {error}") from error
-    return {
-        name: join(preprocessing, model, config.engine.threads)
-        for name, model in models.items()
-        if (model.estimator, preprocessing) != (config.model.estimator, config.preprocessing)
-    }
-
-
-def find_done(plan: Plan) -> list[Path]:
-    """Return the completed runs of the same config, oldest first."""
-    outputs = Path(plan.config.run.outputs).expanduser()
-    folder = outputs / _file_name(plan.config.dataset.name)
-    return [path for path in sorted(folder.glob(f"*-{plan.run_name}*")) if _is_completed(path)]
-
-
-def _is_completed(path: Path) -> bool:
-    try:
-        return runs.open_run(path).status == runs.COMPLETED
-    except RunError:  # somebody else's folder, or a damaged one
-        return False
 
 
 @dataclass(frozen=True)
@@ -151,18 +67,67 @@ class Reporter:
     """How a run tells its progress; the command line draws it, a library user may ignore it."""
 
     say: Callable[[str], None] = lambda text: None
+    # Fits that are done, fits that there may be in all, and what was fitted.
     progress: Callable[[int, int, str], None] = lambda done, total, what: None
+    trial: Callable[[str, Trial, Trial | None], None] = lambda study, trial, best: None
 
 
-def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None = None) -> runs.Run:
+class Datasets:
+    """Tables that were loaded, so that the cells of a sweep share them.
+
+    Parameters
+    ----------
+    keep : int
+        How many stay in memory.
+    """
+
+    def __init__(self, keep: int = 2) -> None:
+        self._keep = keep
+        self._loaded: dict[str, Dataset] = {}
+
+    def load(self, config: ExperimentConfig, say: Callable[[str], None]) -> Dataset:
+        """Return the table of a config.
+
+        Raises
+        ------
+        DataError
+        """
+        key = repr((config.dataset, config.evaluation.group))
+        if key not in self._loaded:
+            say(f"loading dataset {config.dataset.name}")
+            try:
+                found = load_dataset(config.dataset, config.evaluation.group, progress=say)
+            except MemoryError as error:
+                raise DataError(
+                    f"dataset {config.dataset.name!r} does not fit into memory"
+                ) from error
+            self._loaded[key] = found
+        self._loaded[key] = self._loaded.pop(key)  # the newest comes last
+        while len(self._loaded) > self._keep:
+            del self._loaded[next(iter(self._loaded))]
+        return self._loaded[key]
+
+
+def run_experiment(
+    plan: Plan,
+    words: Sequence[str],
+    reporter: Reporter | None = None,
+    *,
+    datasets: Datasets | None = None,
+    counts: Counts | None = None,
+) -> runs.Run:
     """Load the table, judge the pipeline fold by fold, and leave a run directory.
 
     Parameters
     ----------
     plan : Plan
-        From :func:`plan_experiment`.
+        From :func:`~segexp.plan.plan_experiment`.
     words : sequence of str
         What was typed, for ``overrides.txt``.
+    datasets : Datasets, optional
+        Tables that were loaded before.
+    counts : mapping of rows to mapping of model to int, optional
+        How many trials each study makes, in place of its budget.
 
     Raises
     ------
@@ -173,42 +138,148 @@ def run_experiment(plan: Plan, words: Sequence[str], reporter: Reporter | None =
     RunFailedError
         If the run began and could not end; its directory is kept and says why.
     """
-    reporter = reporter or Reporter()
+    cell = Cell(plan, tuple(words), reporter or Reporter(), counts=counts)
+
+    async def on_engine() -> runs.Run:
+        async with open_engine(plan.config.engine, report=cell.reporter.say) as engine:
+            return await run_cell(cell, engine, datasets or Datasets())
+
+    return run_to_end(on_engine())
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; Ctrl-C stops what is being computed, and the coroutine still tidies up.
+
+    ``asyncio.run`` would let a fit in this process go on to its end first.
+    """
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(work)
+        try:
+            return loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            task.cancel()
+            try:
+                loop.run_until_complete(task)
+            except (asyncio.CancelledError, KeyboardInterrupt) as stopped:
+                raise KeyboardInterrupt(*stopped.args) from None  # says where the results are
+            raise
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment that is to be run: alone, or in a sweep."""
+
+    plan: Plan
+    words: tuple[str, ...]
+    reporter: Reporter = Reporter()
+    number: int = 0  # earlier cells are served first
+    folder: Path | None = None  # where its run directory lands; None: by the name of its dataset
+    counts: Counts | None = None
+
+
+async def run_cell(cell: Cell, engine: Engine, datasets: Datasets) -> runs.Run:
+    """Run one experiment on an engine that others may use too."""
+    plan, config = cell.plan, cell.plan.config
+    dataset, splits = _load(plan, datasets, cell.reporter)
+    texts = {
+        runs.CONFIG: config_to_yaml(plan.recorded),
+        runs.OVERRIDES: shlex.join(["segexp", "run", *_recorded_words(plan, cell.words)]) + "\n",
+    }
+    outputs = Path(config.run.outputs).expanduser()
+    folder = cell.folder or outputs / file_name(config.dataset.name)
+    manifest = _manifest(plan.recorded, dataset, splits)
+    with runs.new_run(folder.parent, folder.name, plan.run_name, texts, manifest) as writer:
+        logger.info("run directory %s", writer.path.name)
+        await _Work(cell, dataset, splits, writer, engine).finish()
+    return runs.open_run(writer.path)
+
+
+def resume_experiment(
+    run: runs.Run,
+    plan: Plan,
+    reporter: Reporter | None = None,
+    *,
+    retry_failed: bool = False,
+) -> runs.Run:
+    """Go on with a run that was stopped, or that is to make more trials.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the run's own config, with another budget if that is wanted.
+    retry_failed : bool
+        Try again what failed.
+
+    Raises
+    ------
+    RunError
+        If the data are no longer those that the run began with, or another process is at work.
+    RunFailedError
+        If it cannot end; what is finished is kept.
+    """
+    cell = Cell(plan, (), reporter or Reporter())
+
+    async def on_engine() -> runs.Run:
+        async with open_engine(plan.config.engine, report=cell.reporter.say) as engine:
+            return await resume_cell(run, cell, engine, Datasets(), retry_failed=retry_failed)
+
+    return run_to_end(on_engine())
+
+
+async def resume_cell(
+    run: runs.Run, cell: Cell, engine: Engine, datasets: Datasets, *, retry_failed: bool = False
+) -> runs.Run:
+    """Go on with one experiment on an engine that others may use too."""
+    dataset, splits = _load(cell.plan, datasets, cell.reporter)
+    _check_same_data(run, dataset, splits)
+    with runs.continue_run(run) as writer:
+        logger.info("resumed")
+        writer.write_text(runs.CONFIG, config_to_yaml(cell.plan.recorded))
+        writer.update(config_hash=config_hash(cell.plan.recorded))
+        await _Work(cell, dataset, splits, writer, engine, retry_failed=retry_failed).finish()
+    return runs.open_run(run.path)
+
+
+def find_same(plan: Plan, datasets: Datasets, reporter: Reporter | None = None) -> runs.Run | None:
+    """Return the newest completed run of the same config on the same data by this segexp."""
+    done = find_done(plan)
+    if not done:
+        return None
+    dataset = datasets.load(plan.config, (reporter or Reporter()).say)
+    for path in reversed(done):
+        run = runs.open_run(path)
+        versions = run.manifest.get("versions")
+        same = run.manifest.get("dataset", {}).get("fingerprint") == dataset.fingerprint
+        if same and isinstance(versions, dict) and versions.get("segexp") == __version__:
+            return run
+    return None
+
+
+def _load(plan: Plan, datasets: Datasets, reporter: Reporter) -> tuple[Dataset, list[Split]]:
     config = plan.config
-    reporter.say(f"loading dataset {config.dataset.name}")
-    try:
-        dataset = load_dataset(config.dataset, config.evaluation.group, progress=reporter.say)
-    except MemoryError as error:
-        raise DataError(f"dataset {config.dataset.name!r} does not fit into memory") from error
-    check_segment_metrics(config.evaluation, dataset.segments)
+    dataset = datasets.load(config, reporter.say)
+    check_segment_metrics(config.evaluation, dataset.segments, plan.metrics)
     if not len(dataset.X.columns):
         raise DataError(f"dataset {dataset.name!r} has no feature columns left; see dataset.ignore")
     splits = make_splits(
         config.evaluation, _codes(dataset), dataset.groups, config.run.split_seed, dataset.segments
     )
     _check_neighbors(plan.pipeline, splits)
-    texts = {
-        runs.CONFIG: config_to_yaml(plan.recorded),
-        runs.OVERRIDES: shlex.join(["segexp", "run", *_recorded_words(plan, words)]) + "\n",
-    }
-    outputs, folder = Path(config.run.outputs).expanduser(), _file_name(config.dataset.name)
-    manifest = _manifest(plan.recorded, dataset, splits)
-    with runs.new_run(outputs, folder, plan.run_name, texts, manifest) as writer:
-        logger.info("run directory %s", writer.path.name)
-        finished: list[FoldResult] = []
-        try:
-            results = _judge(plan, dataset, splits, reporter, finished)
-        except BaseException:
-            with contextlib.suppress(RunError):  # the first cause is the one to tell
-                _write_folds(writer, dataset, finished)
-            raise
-        _write_results(writer, config, dataset, results)
-        if config.evaluation.final_model:
-            reporter.say("fitting the final model on all rows")
-            _write_model(writer, plan, dataset)
-        workers = [result.peak_memory_mb for folds in results.values() for result in folds]
-        writer.update(peak_memory_mb=max(*workers, peak_memory_mb()))
-    return runs.open_run(writer.path)
+    return dataset, splits
+
+
+def _check_same_data(run: runs.Run, dataset: Dataset, splits: Sequence[Split]) -> None:
+    """Refuse to go on with other data than the run began with."""
+    recorded = run.manifest["dataset"]
+    if recorded["fingerprint"] != dataset.fingerprint:
+        raise RunError(
+            f"{run.path} began with other data: {recorded['n_rows']:,} customers with fingerprint "
+            f"{recorded['fingerprint']}, now {len(dataset.X):,} with {dataset.fingerprint}; bring "
+            f"the old table back, or start a new run"
+        )
+    if run.manifest["split"]["hash"] != hash_splits(splits):
+        raise RunError(f"{run.path} began with other folds; start a new run")
 
 
 def _check_neighbors(pipeline: Pipeline, splits: Sequence[Split]) -> None:
@@ -231,70 +302,277 @@ def _recorded_words(plan: Plan, words: Sequence[str]) -> list[str]:
     ]
 
 
-def _judge(
-    plan: Plan,
-    dataset: Dataset,
-    splits: Sequence[Split],
-    reporter: Reporter,
-    finished: list[FoldResult],
-) -> dict[str, list[FoldResult]]:
-    config = plan.config
-    pipelines = {"": plan.pipeline, **plan.baselines}  # the run itself has no name beside them
-    start = time.perf_counter()
-
-    def progress(done: int, total: int, name: str, result: FoldResult) -> None:
-        if not name:
-            finished.append(result)
-        logger.info("fit %d of %d: %s", done, total, name or config.model.name)
-        reporter.progress(done, total, name or config.model.name)
-
-    results = evaluate(
-        pipelines,
-        dataset.X,
-        _codes(dataset),
-        splits,
-        dataset.segments,
-        importance_of="",
-        importance_repeats=config.evaluation.importance_repeats,
-        metric=config.evaluation.metric,
-        seed=config.run.seed,
-        n_jobs=config.engine.n_jobs,
-        threads=config.engine.threads,
-        progress=progress,
-    )
-    logger.info("evaluated in %.1f s", time.perf_counter() - start)
-    for name, folds in results.items():
-        for message in dict.fromkeys(text for result in folds for text in result.warnings):
-            logger.warning("%s: %s", name or config.model.name, message)
-    return results
-
-
 def _codes(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.int_]]:
     if dataset.y is None:
         raise DataError(f"dataset {dataset.name!r} has no target")
     return dataset.y
 
 
-def _write_results(
-    writer: runs.RunWriter,
-    config: ExperimentConfig,
-    dataset: Dataset,
-    results: dict[str, list[FoldResult]],
-) -> None:
-    y, segments = _codes(dataset), dataset.segments
-    own = results[""]
-    scores = _write_folds(writer, dataset, own)
-    baselines = [
-        fold_scores(folds, y, segments).assign(baseline=name)
-        for name, folds in results.items()
-        if name
-    ]
-    if baselines:
-        columns = ["baseline", "repeat", "fold", "metric", "value"]
-        writer.write_csv(runs.BASELINES, pd.concat(baselines, ignore_index=True)[columns])
-    if config.evaluation.importance_repeats:
-        writer.write_csv(runs.IMPORTANCE, importance_table(own))
-    writer.write_json(runs.SUMMARY, summarise_results(own, dataset, config.evaluation, scores))
+class _Work:
+    """The computations of one run, as tasks on an engine; each leaves its result on disk."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        dataset: Dataset,
+        splits: Sequence[Split],
+        writer: runs.RunWriter,
+        engine: Engine,
+        *,
+        retry_failed: bool = False,
+    ) -> None:
+        self.cell, self.plan, self.config = cell, cell.plan, cell.plan.config
+        self.dataset, self.splits, self.writer, self.engine = dataset, splits, writer, engine
+        self.retry_failed = retry_failed
+        self.y = _codes(dataset)
+        self.done = 0
+        self.total = self._count_tasks()
+        engine.expect(self.total)
+        segments = tuple(dataset.segments)
+        key = f"{dataset.fingerprint} {list(dataset.X.columns)}"
+        self.table = engine.share(Table(dataset.X, self.y, segments), key)
+        self.bench: Shared[Bench] | None = None
+        self.searches: dict[str, RowsSearch] = {}
+        if self.plan.families:
+            self._open_searches()
+        self.results: dict[str, list[FoldResult | None]] = {}
+        self.choices: dict[str, Choice] = {}
+        self.turn = asyncio.Lock()
+
+    def _count_tasks(self) -> int:
+        plan = self.plan
+        search = plan.n_search_fits
+        if search is None:  # a clock ends it; as if it made 60 trials
+            search = len(plan.studies) * 60 * self.config.search.inner_splits
+        return plan.n_fits + len(plan.baselines) * len(self.splits) + search
+
+    def _open_searches(self) -> None:
+        """Open the studies, and share with the workers what all trials stand on."""
+        plan, config, search = self.plan, self.config, self.config.search
+        journal = Journal(self.writer.make_folder(runs.STUDIES) / Path(runs.JOURNAL).name)
+        training: dict[str, tuple[tuple[int, ...], Codes]] = {
+            rows_name(split.repeat, split.fold): ((split.repeat, split.fold), split.train)
+            for split in self.splits
+        }
+        if config.evaluation.final_model:
+            training[FINAL] = ((), np.arange(len(self.y)))
+        inner = {
+            rows: make_inner_splits(
+                outer, numbers, self.y, self.dataset.groups, search.inner_splits,
+                config.run.split_seed,
+            )
+            for rows, (outer, numbers) in training.items()
+        }  # fmt: skip
+        bench = Bench(
+            name=str(self.writer.path),
+            pipelines={name: family.pipeline for name, family in plan.families.items()},
+            splits=inner,
+            metrics=plan.metrics,
+            early_stopping=search.early_stopping,
+            early_stopping_share=search.early_stopping_share,
+            seed=config.run.seed,
+            threads=config.engine.threads,
+        )
+        self.bench = self.engine.share(bench, bench.name)
+        self.searches = {
+            rows: RowsSearch(
+                rows, index, plan.families, search, plan.metrics, plan.n_objectives,
+                seed=config.run.seed, journal=journal,
+                facts={"data": self.dataset.fingerprint},
+                counts=(self.cell.counts or {}).get(rows),
+            )
+            for index, rows in enumerate(inner)
+        }  # fmt: skip
+
+    async def finish(self) -> None:
+        """Do what is left to do, and write the results."""
+        start = time.perf_counter()
+        pipelines = {"": self.plan.pipeline, **self.plan.baselines}
+        self.results = {name: [None] * len(self.splits) for name in pipelines}
+        model: bytes | UnsafeModelError | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name in self.results:
+                    for i in range(len(self.splits)):
+                        tasks.create_task(self._judge(name, i))
+                if self.config.evaluation.final_model:
+                    final = tasks.create_task(self._fit_final())
+            if self.config.evaluation.final_model:
+                model = final.result()
+        except BaseExceptionGroup as group:
+            error = _first(group)
+            self._keep()
+            raise error from error.__cause__
+        except BaseException:
+            self._keep()
+            raise
+        finally:
+            if self.bench is not None:
+                self.engine.forget(self.bench)
+        logger.info("computed in %.1f s", time.perf_counter() - start)
+        self._write(model)
+        if self.searches:
+            await self._write_search()
+        self.writer.remove_folder(runs.FOLDS)
+
+    def _keep(self) -> None:
+        """Write what is known of a run that does not come to its end."""
+        with contextlib.suppress(RunError):  # the first cause is the one to tell
+            _write_folds(self.writer, self.dataset, self._own)
+            self._write_trials()
+
+    @property
+    def _own(self) -> list[FoldResult]:
+        return [result for result in self.results.get("", []) if result is not None]
+
+    async def _judge(self, name: str, i: int) -> None:
+        """Judge one pipeline on one outer split; the run's own after its search, if it has one."""
+        split, config, pipeline = self.splits[i], self.config, self.plan.pipeline
+        file = f"{name or 'model'}-{rows_name(split.repeat, split.fold)}"
+        if name:
+            pipeline = self.plan.baselines[name]
+        elif self.searches:
+            choice = await self._search(rows_name(split.repeat, split.fold))
+            pipeline, file = choice.pipeline, f"{file}-{choice.model}-{choice.trial}"
+        file = f"{runs.FOLDS}/{file}.npz"
+        result = self._kept(file, split)
+        if result is None:
+            result = await self.engine.run(
+                judge, self.table, pipeline, split,
+                0 if name else config.evaluation.importance_repeats,
+                config.evaluation.metric, config.run.seed,
+                priority=(self.cell.number, len(self.splits) + 1 if name else i, -1),
+            )  # fmt: skip
+            self.writer.write_bytes(file, fold_to_bytes(result))
+        self.results[name][i] = result
+        self._count(1, name)
+
+    def _kept(self, file: str, split: Split) -> FoldResult | None:
+        """Return the result of a fold that an earlier process finished."""
+        kept = self.writer.path / file
+        return fold_from_bytes(kept.read_bytes(), split) if kept.is_file() else None
+
+    async def _search(self, rows: str) -> Choice:
+        if self.bench is None:
+            raise RuntimeError("there is no search")
+        search = self.searches[rows]
+        timeout_s = self.config.search.timeout_s
+        bed = Bed(self.engine, self.table, self.bench, (self.cell.number,))
+
+        def told(study: Study, trial: Trial) -> None:
+            if trial.failure is not None and trial.duplicate_of is None:
+                logger.warning(
+                    "%s, trial %d: %s: %s", study.name, trial.number, trial.state,
+                    trial.failure.cause,
+                )  # fmt: skip
+                logger.info("%s", trial.failure.traceback)
+            self.cell.reporter.trial(study.name, trial, study.winner())
+            # What pruning, failures and repeated parameters saved is done, too.
+            self._count(study.config.inner_splits, f"{study.name}, trial {trial.number}")
+
+        if timeout_s is None or self.cell.counts:
+            choice = await search.run(bed, told, retry_failed=self.retry_failed)
+        else:
+            # One after the other: a study's share of the time begins when its turn comes.
+            async with self.turn:
+                share_s = timeout_s / len(self.searches)
+                choice = await search.run(bed, told, share_s, retry_failed=self.retry_failed)
+        self.choices[rows] = choice
+        logger.info("%s: trial %d won: %s", rows, choice.trial, dict(choice.params))
+        return choice
+
+    async def _fit_final(self) -> bytes | UnsafeModelError:
+        pipeline = self.plan.pipeline
+        if self.searches:
+            pipeline = (await self._search(FINAL)).pipeline
+        priority = (self.cell.number, len(self.splits), -1)
+        saved = await self.engine.run(fit_and_dump, self.table, pipeline, priority=priority)
+        self._count(1, "the final model")
+        return saved
+
+    def _count(self, n: int, what: str) -> None:
+        self.done += n
+        logger.info("%d of %d: %s", self.done, self.total, what or self.config.model.name)
+        self.total = max(self.total, self.done)
+        self.cell.reporter.progress(self.done, self.total, what or self.config.model.name)
+
+    def _write(self, model: bytes | UnsafeModelError | None) -> None:
+        writer, config, dataset = self.writer, self.config, self.dataset
+        scores = _write_folds(writer, dataset, self._own)
+        baselines = [
+            fold_scores([r for r in results if r], self.y, dataset.segments).assign(baseline=name)
+            for name, results in self.results.items()
+            if name
+        ]
+        if baselines:
+            columns = ["baseline", "repeat", "fold", "metric", "value"]
+            writer.write_csv(runs.BASELINES, pd.concat(baselines, ignore_index=True)[columns])
+        if config.evaluation.importance_repeats:
+            writer.write_csv(runs.IMPORTANCE, importance_table(self._own))
+        summary = summarise_results(self._own, dataset, config.evaluation, scores)
+        writer.write_json(runs.SUMMARY, summary)
+        if model is not None:
+            _write_model(writer, self.plan, dataset, model, self.choices.get(FINAL))
+        results = [result for folds in self.results.values() for result in folds if result]
+        for name, folds in self.results.items():
+            texts = [text for result in folds if result for text in result.warnings]
+            for message in dict.fromkeys(texts):
+                logger.warning("%s: %s", name or config.model.name, message)
+        peak = max(*(result.peak_memory_mb for result in results), peak_memory_mb())
+        writer.update(peak_memory_mb=peak)
+
+    def _write_trials(self) -> pd.DataFrame | None:
+        tables = [search.table() for search in self.searches.values()]
+        if not (tables := [table for table in tables if len(table)]):
+            return None
+        trials = pd.concat(tables, ignore_index=True)
+        self.writer.write_parquet(runs.TRIALS, trials)
+        return trials
+
+    async def _write_search(self) -> None:
+        """Write trials, what each study chose, what is to be said of the search, and figures."""
+        trials = self._write_trials()
+        order = [rows for rows in self.searches if rows in self.choices]
+        chosen = {
+            "metrics": list(self.plan.metrics),
+            "n_objectives": self.plan.n_objectives,
+            "choices": [self.choices[rows].to_dict() for rows in order],
+        }
+        self.writer.write_json(runs.SEARCH, chosen)
+        objectives = self.plan.metrics[: self.plan.n_objectives]
+        scores = fold_scores(self._own, self.y, self.dataset.segments)
+        outer = scores.loc[scores["metric"] == objectives[0], "value"].tolist()
+        spaces = {name: family.space for name, family in self.plan.families.items()}
+        try:
+            examined = await self.engine.run(
+                examine_search, trials, spaces, objectives, outer,
+                priority=(self.cell.number, len(self.splits) + 2),
+            )  # fmt: skip
+        except Exception:  # hours of search are not lost for a figure
+            logger.exception("the search could not be examined")
+            self.writer.update(warnings=[f"no figures and no checks of the search, see {runs.LOG}"])
+            return
+        self.writer.make_folder(runs.FIGURES)
+        for name, content in examined.figures.items():
+            self.writer.write_bytes(f"{runs.FIGURES}/{name}", content)
+        self.writer.update(checks=[asdict(check) for check in examined.checks])
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group that is not a group."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def fit_and_dump(table: Table, pipeline: Pipeline) -> bytes | UnsafeModelError:
+    """Fit a clone of a pipeline on all rows and return it as it is saved."""
+    with warnings.catch_warnings():  # the folds have said them
+        warnings.simplefilter("ignore")
+        fitted = clone(pipeline).fit(table.X, table.y)
+    try:
+        return dump_pipeline(fitted)
+    except UnsafeModelError as error:  # a model of the user's own; what was measured stands
+        return error
 
 
 def _write_folds(
@@ -345,21 +623,25 @@ def _timings(results: Sequence[FoldResult]) -> pd.DataFrame:
     )
 
 
-def _write_model(writer: runs.RunWriter, plan: Plan, dataset: Dataset) -> None:
-    pipeline = clone(plan.pipeline)
-    with threadpool_limits(limits=plan.config.engine.threads):
-        pipeline.fit(dataset.X, _codes(dataset))
-    try:
-        writer.write_bytes(runs.PIPELINE, dump_pipeline(pipeline))
-    except UnsafeModelError as error:  # a model of the user's own; what was measured stands
-        logger.warning("%s", error)
-        writer.update(warnings=[str(error)])
+def _write_model(
+    writer: runs.RunWriter,
+    plan: Plan,
+    dataset: Dataset,
+    model: bytes | UnsafeModelError,
+    choice: Choice | None,
+) -> None:
+    if isinstance(model, UnsafeModelError):
+        logger.warning("%s", model)
+        writer.update(warnings=[str(model)])
         return
+    writer.write_bytes(runs.PIPELINE, model)
     writer.write_json(
         runs.MODEL_SCHEMA,
         {
             **schema_of(dataset),
             "task": plan.config.model.task,
+            "model": choice.model if choice else plan.config.model.name,
+            "searched": dict(choice.params) if choice else {},
             "segments": list(dataset.segments),
             "trained_on": {
                 "dataset": dataset.name,

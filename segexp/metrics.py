@@ -277,6 +277,72 @@ def score(
     return {name: float(value[0]) for name, value in _metrics(sums, segments).items()}
 
 
+def metric_value(
+    name: str,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    probabilities: ArrayLike | None,
+    segments: Sequence[str],
+) -> float:
+    """One metric of `score`, exactly equal to it, without the cost of the others.
+
+    Parameters
+    ----------
+    name : str
+        As for `metric_by_name`.
+    y_true, y_pred, probabilities, segments
+        As for `score`.
+
+    Returns
+    -------
+    float
+        NaN also where the metric needs probabilities and there are none.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such metric, or no such segment.
+    ValueError
+        If a code lies outside 0 to ``len(segments) - 1`` or shapes do not fit.
+
+    Examples
+    --------
+    >>> metric_value("recall[B]", [0, 0, 1, 1], [0, 0, 1, 0], None, ["A", "B"])
+    0.5
+    """
+    import numpy as np
+
+    metric = metric_by_name(name)
+    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
+    here = np.zeros(len(truth), dtype=np.intp)
+    confusion = _confusion(truth, predicted, len(segments), here, 1)
+    if name not in _BY_NAME:
+        return _segment_value(name, _per_segment(confusion), segments)
+    if not metric.needs_probabilities:
+        return float(_OF_LABELS[name](confusion)[0])
+    if probabilities is None:
+        return math.nan
+    shares = np.asarray(probabilities, dtype=np.float64)
+    sums = {
+        key: find(truth, shares, here, 1)
+        for key, find in _LOSS_SUMS.items()
+        if key in _SUMS_OF[name]
+    }
+    if "wins" in _SUMS_OF[name]:
+        sums["wins"] = _wins(truth, shares, here, 1)
+    return float(_probability_metrics(sums, members=confusion.sum(axis=-1))[name][0])
+
+
+def _segment_value(name: str, per_segment: dict[str, Floats], segments: Sequence[str]) -> float:
+    kind, _, segment = name.removesuffix("]").partition("[")
+    if segment not in segments:
+        raise ConfigError(
+            f"metric {name!r} names the segment {segment!r}{did_you_mean(segment, segments)}; "
+            f"the segments are {', '.join(segments)}"
+        )
+    return float(per_segment[kind][0, list(segments).index(segment)])
+
+
 def jackknife_group_count(units: ArrayLike, n_groups: int = N_GROUPS) -> int:
     """Groups that the jackknife really uses: ``n_groups``, or fewer if there are fewer units."""
     import numpy as np
@@ -478,20 +544,40 @@ def _loss_sums(
     y_true: Codes, probabilities: Floats, cells: Codes, n_cells: int
 ) -> dict[str, Floats]:
     """What log loss, Brier score and calibration error sum over the customers of each cell."""
+    return {name: find(y_true, probabilities, cells, n_cells) for name, find in _LOSS_SUMS.items()}
+
+
+def _surprise(y_true: Codes, probabilities: Floats, cells: Codes, n_cells: int) -> Floats:
     import numpy as np
 
     surprise = -np.log(np.maximum(probabilities[np.arange(len(y_true)), y_true], TINY))
+    return _totals(surprise, cells, n_cells)
+
+
+def _squared_error(y_true: Codes, probabilities: Floats, cells: Codes, n_cells: int) -> Floats:
+    import numpy as np
+
     outcome = np.arange(probabilities.shape[1]) == y_true[:, None]
-    squared_error = ((probabilities - outcome) ** 2).sum(axis=1)
+    return _totals(((probabilities - outcome) ** 2).sum(axis=1), cells, n_cells)
+
+
+def _gaps(y_true: Codes, probabilities: Floats, cells: Codes, n_cells: int) -> Floats:
+    import numpy as np
+
     confidence = probabilities.max(axis=1)
     # n_m * |acc_m - conf_m| is the absolute sum of (right - confidence) over the bin.
     gap = (probabilities.argmax(axis=1) == y_true) - confidence
     bins = np.searchsorted(np.arange(1, N_BINS) / N_BINS, confidence)
-    return {
-        "surprise": _totals(surprise, cells, n_cells),
-        "squared_error": _totals(squared_error, cells, n_cells),
-        "gaps": _totals(gap, cells * N_BINS + bins, n_cells * N_BINS).reshape(-1, N_BINS),
-    }
+    return _totals(gap, cells * N_BINS + bins, n_cells * N_BINS).reshape(-1, N_BINS)
+
+
+_LOSS_SUMS = {"surprise": _surprise, "squared_error": _squared_error, "gaps": _gaps}
+_SUMS_OF = {  # metric of probabilities -> the sums that it is made of
+    "log_loss": ("surprise",),
+    "roc_auc_ovr": ("wins", "squared_error"),
+    "brier": ("squared_error",),
+    "calibration_error": ("gaps",),
+}
 
 
 def _totals(values: Floats | Flags, cells: Codes, n_cells: int) -> Floats:
@@ -598,37 +684,65 @@ def _per_segment(confusion: Floats) -> dict[str, Floats]:
 
 
 def _label_metrics(confusion: Floats) -> dict[str, Floats]:
+    return {name: value_of(confusion) for name, value_of in _OF_LABELS.items()}
+
+
+def _accuracy(confusion: Floats) -> Floats:
+    return _ratio(confusion.trace(axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)))
+
+
+def _balanced_accuracy(confusion: Floats) -> Floats:
+    return _mean_of_defined(_per_segment(confusion)["recall"], axis=-1)
+
+
+def _f1_macro(confusion: Floats) -> Floats:
+    return _mean_of_defined(_per_segment(confusion)["f1"], axis=-1)
+
+
+def _cohen_kappa(confusion: Floats) -> Floats:
+    true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    n, right = true.sum(axis=-1), confusion.trace(axis1=-2, axis2=-1)
+    by_chance = (true * predicted).sum(axis=-1)
+    return _ratio(n * right - by_chance, n**2 - by_chance)
+
+
+def _mcc(confusion: Floats) -> Floats:
     import numpy as np
 
     true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    n = true.sum(axis=-1)
-    right = confusion.trace(axis1=-2, axis2=-1)
-    by_chance = (true * predicted).sum(axis=-1)
+    n, right = true.sum(axis=-1), confusion.trace(axis1=-2, axis2=-1)
     spread = (n**2 - (predicted**2).sum(axis=-1)) * (n**2 - (true**2).sum(axis=-1))
-    correlation = _ratio(n * right - by_chance, np.sqrt(spread))
-    per_segment = _per_segment(confusion)
-    return {
-        "accuracy": _ratio(right, n),
-        "balanced_accuracy": _mean_of_defined(per_segment["recall"], axis=-1),
-        "f1_macro": _mean_of_defined(per_segment["f1"], axis=-1),
-        "cohen_kappa": _ratio(n * right - by_chance, n**2 - by_chance),
-        "mcc": np.where((spread == 0) & (n > 0), 0.0, correlation),
-    }
+    correlation = _ratio(n * right - (true * predicted).sum(axis=-1), np.sqrt(spread))
+    return np.where((spread == 0) & (n > 0), 0.0, correlation)
+
+
+_OF_LABELS = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "f1_macro": _f1_macro,
+    "cohen_kappa": _cohen_kappa,
+    "mcc": _mcc,
+}
 
 
 def _probability_metrics(sums: dict[str, Floats], members: Floats) -> dict[str, Floats]:
+    """Those metrics of probabilities whose sums are there."""
     import numpy as np
 
     n = members.sum(axis=-1)
-    areas = _ratio(sums["wins"], members * (n[..., None] - members))
-    # Ranks would take NaN for the highest probability of all.
-    are_numbers = ~np.isnan(sums["squared_error"])
-    return {
-        "log_loss": _ratio(sums["surprise"], n),
-        "roc_auc_ovr": np.where(are_numbers, _mean_of_defined(areas, axis=-1), np.nan),
-        "brier": _ratio(sums["squared_error"], n),
-        "calibration_error": _ratio(np.abs(sums["gaps"]).sum(axis=-1), n),
-    }
+    values = {}
+    if "surprise" in sums:
+        values["log_loss"] = _ratio(sums["surprise"], n)
+    if "wins" in sums:
+        areas = _ratio(sums["wins"], members * (n[..., None] - members))
+        # Ranks would take NaN for the highest probability of all.
+        are_numbers = ~np.isnan(sums["squared_error"])
+        values["roc_auc_ovr"] = np.where(are_numbers, _mean_of_defined(areas, axis=-1), np.nan)
+    if "squared_error" in sums:
+        values["brier"] = _ratio(sums["squared_error"], n)
+    if "gaps" in sums:
+        values["calibration_error"] = _ratio(np.abs(sums["gaps"]).sum(axis=-1), n)
+    return values
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

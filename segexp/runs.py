@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+_logged_run: ContextVar[Path | None] = ContextVar("logged_run", default=None)
+
 CONFIG = "config.yaml"
 OVERRIDES = "overrides.txt"
 MANIFEST = "manifest.json"
@@ -41,6 +44,13 @@ TIMINGS = "timings.csv"
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
 IMPORTANCE = "importance.csv"
+TRIALS = "trials.parquet"
+SEARCH = "search.json"
+STUDIES = "studies"
+JOURNAL = "studies/journal.log"
+FIGURES = "figures"
+FOLDS = "folds"  # folds that are finished, while a run is not
+SWEEP = "sweep.json"
 LOG = "run.log"
 MODEL = "model"
 PIPELINE = "model/pipeline.skops"
@@ -111,6 +121,20 @@ _FACTS: dict[str, Callable[[Any], bool]] = {  # what a manifest holds, by dotted
 }
 
 
+def _began(pid: int) -> str | None:
+    """Return when a process began, in the words of the system; None where it has none."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return status.rpartition(")")[2].split()[19]
+
+
+def _this_process() -> dict[str, Any]:
+    pid = os.getpid()
+    return {"pid": pid, "host": socket.gethostname(), "began": _began(pid)}
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory that exists, whatever its status."""
@@ -133,12 +157,14 @@ class Run:
         if not here or sys.platform == "win32":
             return True
         try:
-            os.kill(int(process["pid"]), 0)
+            pid = int(process["pid"])
+            os.kill(pid, 0)
         except PermissionError:
             return True
         except (OSError, KeyError, TypeError, ValueError, OverflowError):
             return False
-        return True
+        # A number is given again, and soon where a container counts from 1.
+        return process.get("began") in (None, _began(pid))
 
     def check_facts(self) -> None:
         """Check that the manifest has what every run records before it computes anything.
@@ -192,11 +218,30 @@ class Run:
             self.path / IMPORTANCE, {"kind": str, "feature": str, "mean": float, "std": float}
         )
 
+    def read_search(self) -> dict[str, Any]:
+        """Return what each study chose: ``metrics``, ``n_objectives`` and ``choices``."""
+        path = self.path / SEARCH
+        content = dict(_read_json(path))
+        needed = {"rows", "model", "trial", "params", "values", "n_trials", "states", "stopped_by"}
+        choices = content.get("choices")
+        if not isinstance(choices, list) or not all(
+            isinstance(choice, dict) and needed <= set(choice) for choice in choices
+        ):
+            raise RunError(f"{path}: choices are missing or damaged")
+        return content
+
+    def read_trials(self) -> pd.DataFrame:
+        """Return one row per trial of every study."""
+        return self._read_parquet(TRIALS)
+
     def read_predictions(self) -> pd.DataFrame:
         """Return one row per customer and repeat."""
+        return self._read_parquet(PREDICTIONS)
+
+    def _read_parquet(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
-        path = self.path / PREDICTIONS
+        path = self.path / name
         try:
             return pd.read_parquet(path)
         except (OSError, ValueError) as error:
@@ -263,28 +308,179 @@ def open_run(path: Path) -> Run:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Return the run directories in ``folder`` (itself, one or two levels down), by name."""
+    """Return the run directories in ``folder`` (itself, or up to three levels down), by name."""
     if (folder / MANIFEST).is_file():
         return [folder]
     found = {
-        path.parent for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}/{MANIFEST}")
+        path.parent
+        for pattern in ("*", "*/*", "*/*/*")
+        for path in folder.glob(f"{pattern}/{MANIFEST}")
     }
     return sorted(
         path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
 
 
-class RunWriter:
-    """A run directory that is being written."""
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep directory: runs side by side, and what is known of each."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def status(self) -> str:
+        """As of a run."""
+        return Run(self.path, self.manifest).status
+
+    @property
+    def cells(self) -> list[dict[str, Any]]:
+        """Words, config hash, status, path and cause of each cell."""
+        return list(self.manifest["cells"])
+
+
+def is_sweep(path: Path) -> bool:
+    """Return whether a folder is a sweep directory."""
+    return (path / SWEEP).is_file()
+
+
+def open_sweep(path: Path) -> Sweep:
+    """Open a sweep directory.
+
+    Raises
+    ------
+    RunError
+        If it cannot be read.
+    """
+    manifest = _read_json(path / SWEEP)
+    cells = manifest.get("cells")
+    is_text = _list_of(_is(str))
+    known = manifest.get("status") in (RUNNING, COMPLETED, FAILED, INTERRUPTED)
+    right = isinstance(cells, list) and all(
+        isinstance(cell, dict)
+        and is_text(cell.get("words"))
+        and _is(str)(cell.get("status"))
+        and _is(str)(cell.get("config_hash"))
+        and _MAYBE_TEXT(cell.get("path"))
+        and _MAYBE_TEXT(cell.get("cause"))
+        for cell in cells
+    )
+    if not (right and known and is_text(manifest.get("words"))):
+        raise RunError(f"{path / SWEEP} is damaged: its cells, words or status cannot be read")
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(
+            f"{path} was written with schema version {manifest.get('schema_version')!r}; "
+            f"this segexp reads version {SCHEMA_VERSION}"
+        )
+    return Sweep(path, manifest)
+
+
+class SweepWriter:
+    """A sweep directory that is being written."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
+        self.cells: list[dict[str, Any]] = manifest["cells"]
+        self._writer = RunWriter(path, manifest, SWEEP)
+
+    def update_cell(self, number: int, **entries: Any) -> None:
+        """Add entries to one cell and write the manifest."""
+        self.cells[number] |= entries
+        self._writer.update(cells=self.cells)
+
+    def update(self, **entries: Any) -> None:
+        """Add entries to the manifest and write it."""
+        self._writer.update(**entries)
+
+
+@contextmanager
+def new_sweep(outputs: Path, name: str, manifest: Mapping[str, Any]) -> Iterator[SweepWriter]:
+    """Create a sweep directory; its status says how the block ended.
+
+    Parameters
+    ----------
+    manifest : mapping
+        ``words`` and ``cells`` at least.
+
+    Raises
+    ------
+    RunError
+        If it cannot be created.
+    """
+    start = utc_now()
+    with _writing(outputs):
+        outputs.mkdir(parents=True, exist_ok=True)
+    path = _free_folder(outputs, f"{start:%Y%m%dT%H%M%SZ}-{name}")
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "status": RUNNING,
+        **manifest,
+        "process": _this_process(),
+        "start": start.isoformat(),
+    }
+    writer = SweepWriter(path, content)
+    with _ending_sweep(writer, time.perf_counter()):
+        yield writer
+
+
+@contextmanager
+def continue_sweep(sweep: Sweep) -> Iterator[SweepWriter]:
+    """Open a sweep directory again to go on with it.
+
+    Raises
+    ------
+    RunError
+        If another process is at work there.
+    """
+    _check_stopped(sweep.path, sweep.status, sweep.manifest)
+    spent = float(sweep.manifest.get("seconds") or 0.0)
+    writer = SweepWriter(sweep.path, {k: v for k, v in sweep.manifest.items() if k != "end"})
+    writer.update(status=RUNNING, process=_this_process())
+    with _ending_sweep(writer, time.perf_counter() - spent):
+        yield writer
+
+
+@contextmanager
+def _ending_sweep(writer: SweepWriter, clock: float) -> Iterator[None]:
+    status = INTERRUPTED
+    writer.update()
+    try:
+        yield
+        failed = any(cell["status"] == FAILED for cell in writer.cells)
+        status = FAILED if failed else COMPLETED
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(str(writer.path)) from None
+    finally:
+        for cell in writer.cells:
+            if cell["status"] == RUNNING:
+                cell["status"] = status
+        seconds = round(time.perf_counter() - clock, 3)
+        writer.update(status=status, end=utc_now().isoformat(), seconds=seconds)
+
+
+class RunWriter:
+    """A run directory that is being written."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any], file: str = MANIFEST) -> None:
+        self.path = path
         self._manifest = manifest
+        self._file = file
 
     def update(self, **entries: Any) -> None:
         """Add entries to the manifest and write it."""
         self._manifest |= entries
-        self.write_json(MANIFEST, self._manifest)
+        self.write_json(self._file, self._manifest)
+
+    def make_folder(self, name: str) -> Path:
+        """Return a folder of the run, made if it is not there."""
+        folder = self.path / name
+        with _writing(folder):
+            folder.mkdir(exist_ok=True)
+        return folder
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder of the run, if it is there."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file as UTF-8."""
@@ -370,7 +566,7 @@ def new_run(
             "schema_version": SCHEMA_VERSION,
             "status": RUNNING,
             **manifest,
-            "process": {"pid": os.getpid(), "host": socket.gethostname()},
+            "process": _this_process(),
             "start": start.isoformat(),
         },
     )
@@ -386,23 +582,68 @@ def new_run(
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
             raise
-        try:
+        with _ending(writer, clock):
             yield writer
-            _end(writer, COMPLETED, clock)
-        except KeyboardInterrupt:
-            _end(writer, INTERRUPTED, clock)
-            raise KeyboardInterrupt(str(writer.path)) from None
-        except Exception as error:
-            cause = _cause(error) if isinstance(error, SegexpError) else _named(error)
-            cause = cause if len(cause) <= MAX_CAUSE else f"{cause[:MAX_CAUSE]}... (see {LOG})"
-            logging.getLogger("segexp").error("run failed", exc_info=True)
-            # Where the disk is full the directory keeps saying `running`, which reads as killed.
-            with contextlib.suppress(RunError):
-                _end(writer, FAILED, clock, cause=cause)
-            raise RunFailedError(f"run {writer.path} failed: {cause}") from error
+
+
+@contextmanager
+def _ending(writer: RunWriter, clock: float) -> Iterator[None]:
+    """Say in the manifest how the block ended; ``completed`` only if it did without an error."""
+    try:
+        yield
+        _end(writer, COMPLETED, clock)
+    except Exception as error:
+        cause = _cause(error) if isinstance(error, SegexpError) else _named(error)
+        cause = cause if len(cause) <= MAX_CAUSE else f"{cause[:MAX_CAUSE]}... (see {LOG})"
+        logging.getLogger("segexp").error("run failed", exc_info=True)
+        # Where the disk is full the directory keeps saying `running`, which reads as killed.
+        with contextlib.suppress(RunError):
+            _end(writer, FAILED, clock, cause=cause)
+        raise RunFailedError(f"run {writer.path} failed: {cause}") from error
+    except BaseException as stopped:  # Ctrl-C, as KeyboardInterrupt or as the end of a coroutine
+        _end(writer, INTERRUPTED, clock)
+        raise type(stopped)(str(writer.path)) from None
+
+
+@contextmanager
+def continue_run(run: Run) -> Iterator[RunWriter]:
+    """Open a run directory again to go on with it; ends as :func:`new_run` does.
+
+    Raises
+    ------
+    RunError
+        If another process is at work there, or it cannot be written.
+    RunFailedError
+        If the block raises.
+    """
+    _check_stopped(run.path, run.status, run.manifest)
+    spent = run.manifest.get("seconds") or 0.0
+    clock = time.perf_counter() - float(spent)
+    entries = {k: v for k, v in run.manifest.items() if k not in ("end", "cause")}
+    writer = RunWriter(run.path, entries)
+    resumed = [*run.manifest.get("resumed", []), utc_now().isoformat()]
+    writer.update(status=RUNNING, process=_this_process(), resumed=resumed)
+    with _logging_to(run.path / LOG), _ending(writer, clock):
+        yield writer
+
+
+def _check_stopped(path: Path, status: str, manifest: Mapping[str, Any]) -> None:
+    if status == RUNNING:
+        process = manifest.get("process") or {}
+        raise RunError(
+            f"{path} is running: process {process.get('pid')} on {process.get('host')} is at work "
+            f"there; wait for it or stop it first"
+        )
 
 
 def _rename_to_free_name(hidden: Path, parent: Path, name: str) -> Path:
+    target = _free_folder(parent, name)
+    hidden.replace(target)
+    return target
+
+
+def _free_folder(parent: Path, name: str) -> Path:
+    """Make a folder of this name, with ``-2``, ``-3``, ... where that exists."""
     for number in range(1, 10_000):
         target = parent / (name if number == 1 else f"{name}-{number}")
         try:
@@ -412,7 +653,6 @@ def _rename_to_free_name(hidden: Path, parent: Path, name: str) -> Path:
             continue
         except OSError as error:
             raise RunError(f"{target} cannot be written: {_cause(error)}") from error
-        hidden.replace(target)
         return target
     raise RunError(f"{parent / name}: 9,999 runs have this name already")
 
@@ -428,17 +668,20 @@ def _logging_to(path: Path) -> Iterator[None]:
     with _writing(path):
         handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # Cells of a sweep run side by side; each log holds what was said on behalf of its own run.
+    handler.addFilter(lambda record: _logged_run.get() == path)
+    token = _logged_run.set(path)
     loggers = [logging.getLogger("segexp"), logging.getLogger("py.warnings")]
     for logger in loggers:
         logger.addHandler(handler)
-    level = loggers[0].level
     loggers[0].setLevel(logging.INFO)
     logging.captureWarnings(True)
     try:
         yield
     finally:
-        logging.captureWarnings(False)
-        loggers[0].setLevel(level)
         for logger in loggers:
             logger.removeHandler(handler)
         handler.close()
+        if not any(isinstance(other, logging.FileHandler) for other in loggers[0].handlers):
+            logging.captureWarnings(False)
+        _logged_run.reset(token)

@@ -12,10 +12,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "segexp"
 LAYERS = (  # a module imports only from lines above its own; a package counts as one module
     {"errors"},
     {"config", "metrics", "runs", "saved_model"},
-    {"data", "features", "clustering", "evaluation", "comparison"},
+    {"engine"},
+    {"data", "features", "clustering", "evaluation", "comparison", "figures"},
     {"search"},
     {"components"},
+    {"plan"},
     {"experiment"},
+    {"sweep"},
     {"report"},
     {"cli"},
 )

@@ -63,7 +63,7 @@ def test_sweep_runs_every_cell_and_prints_one_table(here, capsys):
     assert main(["sweep", *QUICK[:1], "engine.n_jobs=1", "model=dummy,decision_tree"]) == 0
     out = capsys.readouterr().out
     assert len(runs.find_runs(here / "outputs")) == 2
-    table = out.split("results, best first")[1]
+    table = out.split("on held-out rows, best first")[1]
     assert table.index("model=decision_tree") < table.index("model=dummy")
 
 
@@ -238,7 +238,7 @@ def test_ls_and_sweep_say_what_is_synthetic(finished, capsys):
 def test_next_commands_leave_out_what_was_said_of_this_model(capsys):
     assert main(["run", *QUICK, "model.estimator.max_depth=3"]) == 0
     lines = capsys.readouterr().out.split("next:")[1].splitlines()
-    other = shlex.split(lines[2].split("#")[0])
+    other = shlex.split(next(line for line in lines if "another model" in line).split("#")[0])
     assert other == ["segexp", "run", QUICK[0], "engine.n_jobs=1", "model=random_forest"]
 
 
@@ -295,8 +295,9 @@ def test_an_interrupted_run_is_exit_code_130_and_says_so(here):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.startswith("segexp: interrupted; the folds that were finished are kept in outputs/")
     (path,) = runs.find_runs(here / "outputs")
+    assert err.startswith("segexp: interrupted; what was finished is kept in outputs/demo/")
+    assert err.endswith(f"go on with: segexp resume outputs/demo/{path.name}\n")
     assert runs.open_run(path).status == "interrupted"
 
 

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import yaml
@@ -136,6 +137,17 @@ def test_every_option_says_in_a_line_what_it_is(group, name):
         ("+hydra.foo=1", "segexp composes with Hydra but owns running"),
         ("run.outputs=${run.nme}", "Interpolation key 'run.nme' not found"),
         ("~model.space.zzz", "no config key 'model.space.zzz'"),
+        ("search=tpee", "did you mean 'tpe'?"),
+        (
+            "search.name=tpe",
+            "search.name=tpe does not fit search.sampler=none; choose both by sear",
+        ),
+        ("search.sampler=gp", "search.name=none does not fit search.sampler=gp; choose both by se"),
+        ("search.n_trials=9", "search.n_trials=9 needs a search, for example search=tpe"),
+        ("search.models=[svm]", "search.models needs search=auto, got search=none"),
+        ("search.candidates.svm.estimator.cv=5", "search.candidates needs search=auto"),
+        ("search.candidates=null", "search.candidates must be a mapping, got None"),
+        ("n_trials=9", "did you mean 'search.n_trials'?"),
     ],
 )
 def test_a_wrong_word_gets_one_line_that_helps(word, message):
@@ -143,6 +155,140 @@ def test_a_wrong_word_gets_one_line_that_helps(word, message):
         load(word)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("search.sampler=random", "does not fit search.sampler=random; choose both by search=rand"),
+        ("search.pruner=medain", "did you mean 'median'?"),
+        ("search.n_trials=0", "search.n_trials must be 1 or more, got 0"),
+        ("search.n_trials=many", "search.n_trials must be a whole number, got 'many'"),
+        ("search.inner_splits=1", "search.inner_splits must be 2 or more, got 1"),
+        ("search.window=0", "search.window must be 1 or more, got 0"),
+        ("search.grid_points=1", "search.grid_points must be 2 or more, got 1"),
+        ("search.early_stopping=0", "search.early_stopping must be 1 or more, got 0"),
+        ("search.early_stopping_share=1", "must lie between 0 and 1, got 1.0"),
+        ("search.timeout=soon", "a duration such as 90s, 10m, 2h or 1h30m, or a number of seconds"),
+        ("search.timeout=1h30", "search.timeout must be a duration such as 90s"),
+        ("search.timeout=0s", "search.timeout must be a duration such as 90s"),
+        ("search.trial_timeout=-5", "search.trial_timeout must be a duration such as 90s"),
+        ("search.objectives=[log_loss,log_loss]", "search.objectives names a metric twice"),
+        ("search.objectives=[accuracy,log_loss]", "say search.pruner=none"),
+        ("search.constraints={accuracy:0.5}", "must be a mapping such as {min: 0.5} or {max: 1}"),
+        ("search.constraints={accuracy:{mn:1}}", "did you mean 'min'?"),
+        ("search.constraints.accuracy.min=high", "accuracy.min must be a number, got 'high'"),
+        ("search.constraints={accuracy:{min:1,max:0}}", "min 1 is greater than max 0"),
+    ],
+)
+def test_a_wrong_word_for_a_search_gets_one_line_that_helps(words, message):
+    with pytest.raises(ConfigError) as caught:
+        load("search=tpe", words)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("600", 600), ("1.5m", 90)],
+)
+def test_a_duration_in_seconds(text, seconds):
+    search = load("search=tpe", f"search.timeout={text}", f"search.trial_timeout={text}").search
+    assert (search.timeout_s, search.trial_timeout_s) == (seconds, seconds)
+
+
+def test_no_duration_is_no_limit():
+    assert load("search=tpe").search.timeout_s is None
+
+
+@pytest.mark.parametrize("name", ["grid", "random", "tpe", "gp", "cmaes", "auto"])
+def test_the_number_of_trials_can_be_said_with_every_search(name):
+    assert load(f"search={name}", "search.n_trials=40").search.n_trials == 40
+
+
+def test_only_none_searches_nothing():
+    assert [
+        n for n in list_options("search", SHIPPED) if not load(f"search={n}").search.searches
+    ] == ["none"]
+
+
+def test_the_hash_knows_the_search():
+    assert config_hash(load("search=tpe")) != config_hash(load("search=tpe", "search.window=1"))
+
+
+SVM = ("search=auto", "search.models=[svm,xgboost]")
+
+
+def test_auto_takes_the_models_with_their_defaults_and_seeds():
+    candidates = load(*SVM, "run.seed=7").search.candidates
+    expected = {name: asdict(load(f"model={name}", "run.seed=7").model) for name in candidates}
+    assert candidates == expected and list(candidates) == ["svm", "xgboost"]
+
+
+def test_auto_reads_back_to_an_equal_config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(config_to_yaml(load("search=auto")), encoding="utf-8")
+    assert read_config(path) == load("search=auto")
+
+
+def test_a_word_changes_a_candidate():
+    words = (*SVM, "search.candidates.xgboost.space.max_depth.high=5")
+    assert load(*words).search.candidates["xgboost"]["space"]["max_depth"]["high"] == 5
+
+
+def test_a_tilde_takes_a_parameter_out_of_the_space_of_a_candidate():
+    words = (*SVM, "~search.candidates.xgboost.space.max_depth")
+    assert "max_depth" not in load(*words).search.candidates["xgboost"]["space"]
+
+
+def test_a_fixed_parameter_leaves_the_space_of_its_candidate():
+    svm = load(*SVM, "search.candidates.svm.estimator.estimator.C=3").search.candidates["svm"]
+    assert svm["estimator"]["estimator"]["C"] == 3
+    assert list(svm["space"]) == ["estimator__gamma"]
+
+
+def test_auto_takes_a_users_model_first(own_conf):
+    words = ["search=auto", "search.models=[svm,mine]"]
+    candidates = load_config(words, find_conf_dirs(str(own_conf))).search.candidates
+    tree = {"_target_": "sklearn.tree.DecisionTreeClassifier"}
+    assert [candidate["estimator"] for candidate in candidates.values()] == [tree, tree]
+    assert candidates["mine"]["space"] == {}
+
+
+def test_auto_may_be_told_one_of_its_models():
+    assert list(load(*SVM, "model=svm").search.candidates) == ["svm", "xgboost"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search.models=[lightgmb]"], "did you mean 'lightgbm'?; model options: "),
+        (["search.models=[]"], "search.models must name one model or more, got []"),
+        (["search.models=null"], "search.models must be a list, for example [a,b], got None"),
+        (["search.models=[svm,svm]"], "search.models names a model twice: ['svm', 'svm']"),
+        (["search.sampler=none"], "needs search.sampler to be random, tpe, gp or cmaes, got none"),
+        (["search.sampler=grid"], "needs search.sampler to be random, tpe, gp or cmaes, got grid"),
+        (["model=knn"], "model=knn: search=auto tries the models of search.models"),
+        (["model.estimator.C=3"], "for example search.candidates.lightgbm.estimator.C"),
+        (["search.candidates.xgbost.estimator.x=3"], "no 'xgbost'; did you mean 'xgboost'?"),
+        (["search.candidates.xgboost.spac.x=3"], "did you mean 'model.space'?"),
+        (["search.candidates.xgboost=3"], "search.candidates.xgboost must be a mapping, got 3"),
+        (["search.candidates={xgboost:{}}", "search.models=svm"], "is filled in from search.mod"),
+        (["search.candidates.xgboost.task=ranking"], "search.candidates.xgboost: model.task must"),
+    ],
+)
+def test_a_wrong_word_for_auto_gets_one_line_that_helps(words, message):
+    with pytest.raises(ConfigError) as caught:
+        load("search=auto", *words)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recorded_auto_without_a_candidate_is_refused():
+    content = yaml.safe_load(config_to_yaml(load(*SVM)))
+    del content["search"]["candidates"]["svm"]
+    with pytest.raises(ConfigError, match=r"search\.candidates lacks 'svm'"):
+        config_from_dict(content)
 
 
 def test_an_unknown_section_of_a_recorded_config_is_refused():

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-import segexp.evaluation as evaluation
+import segexp.engine as engine
 from segexp.config.schema import EvaluationConfig
 from segexp.errors import ConfigError, DataError
 from segexp.evaluation import (
@@ -165,18 +165,12 @@ def test_no_model_is_judged_on_a_row_it_was_fitted_on(X, y):
 def test_workers_and_this_process_give_the_same_numbers(X, y, monkeypatch):
     options = {"importance_of": "m", "importance_repeats": 2}
     serial = results_of(X, y, n_jobs=1, **options)
-    monkeypatch.setattr(evaluation, "WORKER_START_S", -1.0)  # so that workers are worth it
+    monkeypatch.setattr(engine, "WORKER_START_S", -1.0)  # so that workers are worth it
     parallel = results_of(X, y, n_jobs=2, **options)
     pd.testing.assert_frame_equal(
         fold_scores(serial, y, SEGMENTS), fold_scores(parallel, y, SEGMENTS)
     )
     pd.testing.assert_frame_equal(importance_table(serial), importance_table(parallel))
-
-
-def test_progress_counts_every_fit(X, y):
-    seen = []
-    results_of(X, y, progress=lambda *said: seen.append(said[:3]))
-    assert seen == [(i, 5, "m") for i in range(1, 6)]
 
 
 def test_the_column_that_decides_is_the_important_one(X, y):

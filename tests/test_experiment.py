@@ -11,8 +11,9 @@ from segexp.config.compose import load_config, read_config
 from segexp.config.options import list_options, shipped_conf
 from segexp.data.sql import recorded_address
 from segexp.errors import ConfigError, RunError, RunFailedError
-from segexp.experiment import Reporter, find_done, plan_experiment, run_experiment
+from segexp.experiment import Reporter, run_experiment
 from segexp.metrics import score
+from segexp.plan import find_done, plan_experiment
 from segexp.saved_model import UnsafeModelError, dump_pipeline, load_pipeline
 
 SHIPPED = (shipped_conf(),)
@@ -129,7 +130,7 @@ def test_the_saved_model_predicts_as_it_did(finished):
 
 
 def test_the_log_tells_what_was_done(finished):
-    assert "fit 1 of 15" in (finished.path / runs.LOG).read_text()
+    assert " of 16: decision_tree" in (finished.path / runs.LOG).read_text()
 
 
 def test_the_same_command_twice_gives_identical_scores(finished):

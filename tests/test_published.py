@@ -4,7 +4,8 @@ import pytest
 
 from segexp.config.compose import load_config
 from segexp.config.options import list_options, shipped_conf
-from segexp.experiment import plan_experiment, run_experiment
+from segexp.experiment import run_experiment
+from segexp.plan import plan_experiment
 
 SHIPPED = (shipped_conf(),)
 ALONE = [

@@ -41,6 +41,11 @@ ConfigDir = Annotated[
 ]
 
 
+Force = Annotated[
+    bool, typer.Option("--force", help="Repeat what was done already.", show_default=False)
+]
+
+
 def _version(value: bool) -> None:
     if value:
         typer.echo(f"segexp {__version__}")
@@ -68,6 +73,7 @@ def root(
 def run(
     words: Words = None,
     config_dir: ConfigDir = None,
+    force: Force = False,
     multirun: Annotated[
         bool, typer.Option("-m", help="The same as `segexp sweep`.", show_default=False)
     ] = False,
@@ -75,15 +81,51 @@ def run(
     """Evaluate one pipeline on rows it never saw, and leave a run directory."""
     from segexp.cli.run import execute_run, execute_sweep
 
-    return (execute_sweep if multirun else execute_run)(words or [], config_dir)
+    return (execute_sweep if multirun else execute_run)(words or [], config_dir, force=force)
 
 
 @app.command(epilog="Example: segexp sweep model=lightgbm,xgboost preprocessing=minimal,standard")
-def sweep(words: Words = None, config_dir: ConfigDir = None) -> int:
-    """Run every cell of a grid, one after the other, and print one table."""
+def sweep(words: Words = None, config_dir: ConfigDir = None, force: Force = False) -> int:
+    """Run every cell of a grid side by side, and print one table."""
     from segexp.cli.run import execute_sweep
 
-    return execute_sweep(words or [], config_dir)
+    return execute_sweep(words or [], config_dir, force=force)
+
+
+@app.command(epilog="Example: segexp resume outputs/sweeps/20261121T101500Z-4cells-1f2e3d4c")
+def resume(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A run or a sweep directory.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORDS]...",
+            help="Another budget or engine: search.n_trials=N, engine.n_jobs=N.",
+            show_default=False,
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed trials and cells again.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if its process seems to be alive.")
+    ] = False,
+) -> int:
+    """Continue a run or a sweep that was stopped, or give a search more trials."""
+    from segexp.cli.resume import execute_resume
+
+    return execute_resume(folder, words or [], retry_failed=retry_failed, force=force)
+
+
+@app.command(
+    epilog="Example: segexp rerun outputs/demo/20261121T101500Z-standard-lightgbm-none-1f2e3d4c"
+)
+def rerun(
+    run: Annotated[str, typer.Argument(metavar="DIR", help="A completed run directory.")],
+) -> int:
+    """Run the recorded config again and say whether the numbers are the same."""
+    from segexp.cli.resume import execute_rerun
+
+    return execute_rerun(run)
 
 
 @app.command(epilog="Example: segexp plan dataset=automobile model=lightgbm,svm")
@@ -129,7 +171,7 @@ def ls(
     epilog="Example: segexp show outputs/demo/20261121T101500Z-standard-lightgbm-none-1f2e3d4c"
 )
 def show(
-    run: Annotated[str, typer.Argument(metavar="DIR", help="A run directory.")],
+    run: Annotated[str, typer.Argument(metavar="DIR", help="A run or a sweep directory.")],
 ) -> int:
     """Show one run in full."""
     from segexp.cli.show import execute

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from segexp.errors import ConfigError, SegexpError, did_you_mean
 
-COMMANDS = ("run", "sweep", "plan", "config", "options", "ls", "show", "data", "completion")
+COMMANDS = (
+    "run", "sweep", "plan", "resume", "rerun", "config", "options", "ls", "show", "data",
+    "completion",
+)  # fmt: skip
 _COMPOSING = ("run", "sweep", "plan", "config")
 
 _BASH = r"""# segexp completion for bash: eval "$(segexp completion bash)"
@@ -97,7 +100,7 @@ def _candidates(before: Sequence[str], current: str) -> Iterable[str]:
         return GROUPS
     if command == "completion" and not rest:
         return _SCRIPTS
-    if command == "show" and not rest:
+    if command in ("show", "resume", "rerun") and not rest:
         return _runs(current)
     if command == "ls" and not rest:
         return _folders(current)
@@ -180,6 +183,7 @@ def _runs(current: str) -> list[str]:
     """Offer folders on the way and run directories at the end."""
     from segexp.runs import MANIFEST
 
+    # A sweep is one itself and on the way to its runs.
     return [
         folder.rstrip("/") if (Path(folder) / MANIFEST).is_file() else folder
         for folder in _folders(current)

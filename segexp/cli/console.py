@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from segexp.experiment import Reporter
+    from segexp.plan import Plan
+    from segexp.runs import Run
+    from segexp.search.study import Trial
+    from segexp.sweep import SweepReporter
 
 # No width: a name or a path that a narrow table would cut could be neither read nor copied, and
 # the terminal wraps long lines by itself.
@@ -109,22 +116,134 @@ def log_to_terminal() -> None:
 @contextmanager
 def reporting() -> Iterator[Reporter]:
     """Draw a run's progress on standard error while the block runs; nothing is left of it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from segexp.experiment import Reporter
+
+    with _bar() as bar:
+        state = _Tally()
+
+        def step(done: int, total: int, what: str) -> None:
+            bar.update(completed=done, total=total, description=f"{clean(what)}{state}")
+
+        def trial(study: str, trial: Trial, best: Trial | None) -> None:
+            state.count(trial, best)
+
+        yield Reporter(
+            say=lambda text: bar.update(description=clean(text)), progress=step, trial=trial
+        )
+
+
+class _Tally:
+    """Trials that were made, and the best of them."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.best = ""
+
+    def count(self, trial: Trial, best: Trial | None) -> None:
+        self.states[trial.state] += 1
+        if best is not None:
+            self.best = f", best {number(best.mean(0))} (selection)"
+
+    def __str__(self) -> str:
+        if not self.states:
+            return ""
+        failed = self.states["FAIL"] + self.states["INVALID"]
+        parts = [f"{self.states.total()} trials", f"{self.states['PRUNED']} pruned"]
+        parts += [f"{failed} failed"] if failed else []
+        return f" | {', '.join(parts)}{self.best}"
+
+
+class _Bar:
+    """One line of rich's progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("starting", total=None)
+
+    def update(self, **changes: Any) -> None:
+        self._progress.update(self._task, **changes)
+
+
+@contextmanager
+def _bar() -> Iterator[_Bar]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left", style="dim"),
+        TimeRemainingColumn(elapsed_when_finished=False),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
+        yield _Bar(progress)
 
-        def step(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total, description=f"fitted {clean(what)}")
 
-        yield Reporter(
-            say=lambda text: progress.update(task, description=clean(text)), progress=step
+@contextmanager
+def sweep_reporting(
+    plans: Sequence[Plan], cells: Sequence[Sequence[str]], words: Sequence[str]
+) -> Iterator[SweepReporter]:
+    """Draw one line for all cells of a sweep, and leave one line for each that ended."""
+    from segexp.cli.sweep_view import varying_words
+    from segexp.experiment import Reporter
+    from segexp.runs import FAILED
+    from segexp.sweep import SweepReporter
+
+    names = [varying_words(cell, words) for cell in cells]
+    sizes = [(plan.n_search_fits or 0) + plan.n_fits for plan in plans]
+    with _bar() as bar:
+        state = _Tally()
+        shares = dict.fromkeys(range(len(cells)), 0.0)
+        bests: dict[int, tuple[float, float]] = {}  # signed, so that more is better; as it is
+        ended: Counter[str] = Counter()
+
+        def draw() -> None:
+            failed = f", {ended[FAILED]} failed" if ended[FAILED] else ""
+            best = ""
+            if bests:
+                who = max(bests, key=lambda number: bests[number][0])
+                best = f", best {number(bests[who][1])} by {names[who]} (selection)"
+            state.best = best
+            done = sum(size * shares[i] for i, size in enumerate(sizes))
+            text = f"{ended.total()} of {len(cells)} cells done{failed}{state}"
+            bar.update(completed=round(done), total=sum(sizes), description=clean(text))
+
+        def cell(number_: int) -> Reporter:
+            def step(done: int, total: int, what: str) -> None:
+                shares[number_] = done / total
+                draw()
+
+            def trial(study: str, trial: Trial, best: Trial | None) -> None:
+                state.count(trial, best)
+                if best is not None:
+                    sign = metric_sign(plans[number_].metrics[0])
+                    bests[number_] = (sign * best.mean(0), best.mean(0))
+
+            return Reporter(progress=step, trial=trial)
+
+        def cell_ended(number_: int, status: str, run: Run | None, cause: str | None) -> None:
+            ended[status] += 1
+            shares[number_] = 1.0
+            draw()
+            if not err.is_terminal or status == FAILED:
+                text = f"[{ended.total()}/{len(cells)}] {names[number_]}: {status}"
+                say(f"{text}: {cause}" if cause else text, "red" if status == FAILED else "")
+
+        yield SweepReporter(
+            say=lambda text: bar.update(description=clean(text)), cell=cell, ended=cell_ended
         )
+
+
+def metric_sign(metric: str) -> float:
+    """Return 1 where more is better, -1 where less is."""
+    from segexp.metrics import metric_by_name
+
+    return 1.0 if metric_by_name(metric).greater_is_better else -1.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from segexp.errors import ConfigError, SegexpError
 
 if TYPE_CHECKING:
-    from segexp.experiment import Plan
+    from segexp.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Cell:
 def plan_cells(words: Sequence[str], conf_dirs: Sequence[Path]) -> list[Cell]:
     """Compose, validate and build every cell."""
     from segexp.config.compose import expand_grid, load_config
-    from segexp.experiment import plan_experiment
+    from segexp.plan import plan_experiment
 
     cells = []
     for cell in expand_grid(words, conf_dirs):
@@ -65,7 +65,7 @@ def execute(words: Sequence[str], config_dir: str | None) -> int:
 
 def _print_grid(words: Sequence[str], cells: Sequence[Cell]) -> None:
     from segexp.cli.console import add_row, say, show_table, table
-    from segexp.experiment import find_done
+    from segexp.plan import find_done
 
     made = table(f"{len(cells)} cells", ("cell", "fits", "done already"), right=("fits",))
     total, left = 0, 0
@@ -85,7 +85,7 @@ def _print_grid(words: Sequence[str], cells: Sequence[Cell]) -> None:
 def _print_one(plan: Plan) -> None:
     from segexp.cli.console import add_row, say, show_table, table
     from segexp.cli.run_view import protocol_text
-    from segexp.experiment import find_done
+    from segexp.plan import find_done
 
     config = plan.config
     evaluation = config.evaluation

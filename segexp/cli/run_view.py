@@ -34,6 +34,7 @@ def print_result(run: Run, metrics: Sequence[str] | None = None) -> None:
     """Print what a finished run found: metrics beside the baselines, segments, importance."""
     print_heading(run)
     print_metrics(run, metrics)
+    print_search(run)
     print_segments(run)
     print_importance(run, most=5)
     print_notes(run, most=15)
@@ -60,7 +61,7 @@ def print_heading(run: Run) -> None:
 def print_metrics(run: Run, metrics: Sequence[str] | None = None) -> None:
     """Print the metrics on held-out rows beside those of the baselines on the same rows."""
     summary = run.read_summary()
-    baselines = _baseline_means(run)
+    baselines = baseline_means(run)
     level = f"{run.manifest['confidence']:.0%} interval"
     columns = ("metric", "mean", "sd", level, *baselines)
     made = table("on held-out rows", columns, right=columns[1:])
@@ -93,7 +94,8 @@ def _print_if_beaten(
             say(f"{model} is not better than the baseline {baseline} by {name}", style="yellow")
 
 
-def _baseline_means(run: Run) -> dict[str, dict[str, float]]:
+def baseline_means(run: Run) -> dict[str, dict[str, float]]:
+    """Return the mean of each metric by baseline."""
     from segexp.runs import BASELINES
 
     if not (run.path / BASELINES).is_file():
@@ -105,6 +107,67 @@ def _baseline_means(run: Run) -> dict[str, dict[str, float]]:
         names.get(str(name), str(name)): means[name].to_dict()
         for name in means.index.get_level_values("baseline").unique()
     }
+
+
+def selection_value(run: Run) -> float | None:
+    """Return the mean over outer folds of what their searches selected by; None without one."""
+    from segexp.runs import SEARCH
+
+    if not (run.path / SEARCH).is_file():
+        return None
+    search = run.read_search()
+    metric = run.manifest["metric"]
+    values = [c["values"].get(metric) for c in search["choices"] if c["rows"] != "final"]
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found else None
+
+
+def print_search(run: Run, full: bool = False) -> None:
+    """Print what a search chose, its selection score beside the honest one, and its checks.
+
+    Parameters
+    ----------
+    full : bool
+        With the choice of every outer fold.
+    """
+    from segexp.runs import SEARCH
+
+    if not (run.path / SEARCH).is_file():
+        return
+    search = run.read_search()
+    metric = search["metrics"][0]
+    counts = ("trials", "done", "pruned", "failed", f"selection {metric}")
+    columns = ("search on", *counts, "model", "chosen")
+    made = table("search: each fold has its own, on its training rows", columns,
+                 right=counts)  # fmt: skip
+    choices = search["choices"]
+    for choice in choices:
+        states = choice["states"]
+        failed = states.get("FAIL", 0) + states.get("INVALID", 0)
+        chosen = ", ".join(f"{name}={_short(value)}" for name, value in choice["params"].items())
+        if choice.get("n_iterations") is not None:
+            chosen += f" (stopped early at {choice['n_iterations']})"
+        if full or choice["rows"] == "final" or len(choices) <= 2:
+            add_row(
+                made, "all rows, for the model" if choice["rows"] == "final" else choice["rows"],
+                sum(states.values()), states.get("COMPLETE", 0), states.get("PRUNED", 0), failed,
+                number(choice["values"].get(metric)), choice["model"], chosen,
+            )  # fmt: skip
+    show_table(made)
+    honest = run.read_summary().get(metric, {}).get("mean")
+    own = [c["values"].get(metric) for c in choices if c["rows"] != "final"]
+    if own and None not in own:
+        say(
+            f"selection score {number(sum(own) / len(own))}: what the parameters were chosen by, "
+            f"on inner folds, and no estimate; on held-out rows the choices reach {number(honest)}"
+        )
+    for check in run.manifest.get("checks", []):
+        say(f"{check['code']}: {check['message']}; {check['advice']}", style="yellow")
+    say()
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def print_segments(run: Run) -> None:
@@ -161,13 +224,25 @@ def print_notes(run: Run, most: int | None = None) -> None:
 
 def print_next_commands(run: Run, words: Sequence[str]) -> None:
     """Print where the run landed and what to type next."""
+    from segexp.config.options import read_yaml
+    from segexp.runs import CONFIG
+
     # What is said of this model does not hold for another one.
     said = [word for word in words if not word.lstrip("+~").startswith(("model=", "model."))]
     other = "random_forest" if run.manifest["model"] != "random_forest" else "lightgbm"
     say(f"run directory: {run.path}")
     say("next:", style="bold")
+    config = read_yaml(run.path / CONFIG)
+    search, space = config["search"], config["model"]["space"]
+    deeper = []
+    if search["sampler"] == "none" and space:
+        deeper = [(["segexp", "run", *words, "search=tpe"], "tune it, nested")]
+    elif search["n_trials"] is not None and search["sampler"] != "grid":
+        more = f"search.n_trials={2 * search['n_trials']}"
+        deeper = [(["segexp", "resume", str(run.path), more], "twice the trials")]
     for command, why in (
         (["segexp", "show", str(run.path)], "this run in full"),
+        *deeper,
         (["segexp", "run", *said, f"model={other}"], "another model on the same folds"),
         (["segexp", "sweep", *said, "model=glob(*)"], "every model"),
         (["segexp", "ls", str(run.path.parent)], "all runs on this data set"),

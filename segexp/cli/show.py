@@ -1,4 +1,4 @@
-"""``segexp show``: one run in full."""
+"""``segexp show``: one run in full, or the table of a sweep."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ def execute(path: str) -> int:
         print_importance,
         print_metrics,
         print_notes,
+        print_search,
         print_segments,
     )
-    from segexp.runs import COMPLETED, open_run
+    from segexp.cli.sweep_view import print_sweep
+    from segexp.runs import COMPLETED, is_sweep, open_run, open_sweep
 
+    if is_sweep(Path(path)):
+        sweep = open_sweep(Path(path))
+        say(f"{sweep.path}: {sweep.status}", style="bold")
+        print_sweep(sweep)
+        return 0
     run = open_run(Path(path))
     run.check_facts()
     command = run.read_overrides()
@@ -32,6 +39,7 @@ def execute(path: str) -> int:
     print_heading(run)
     if run.status == COMPLETED:
         print_metrics(run)
+        print_search(run, full=True)
         print_segments(run)
         _print_confusion(run)
         print_importance(run, most=20)

@@ -25,7 +25,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segexp.config.options import (
@@ -37,7 +37,7 @@ from segexp.config.options import (
     read_yaml,
     shipped_conf,
 )
-from segexp.config.schema import GROUPS, SCHEMAS, ExperimentConfig
+from segexp.config.schema import GROUPS, SCHEMAS, ExperimentConfig, ModelConfig
 from segexp.errors import ConfigError, did_you_mean
 
 # Keys below these take any name without a `+`: they are checked against the estimator, the
@@ -48,6 +48,8 @@ _FREE = (
     "dataset.ordinal",
     "dataset.rules",
     "dataset.downloads",
+    "search.constraints",
+    "search.candidates",
     *(
         f"preprocessing.{part}"
         for part in (
@@ -163,10 +165,11 @@ def load_config(words: Sequence[str], conf_dirs: Sequence[Path]) -> ExperimentCo
         _check_key(override, conf_dirs)
     try:
         freed = [_free(word, override) for word, override in zip(words, overrides, strict=True)]
-        composed = _compose(freed, conf_dirs)
+        composed = _compose_candidates(freed, overrides, conf_dirs)
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
         raise ConfigError(_explain_compose(overrides, conf_dirs, error)) from error
     content = _to_plain(composed)
+    _complete_candidates(content, conf_dirs)
     _take_fixed_out_of_space(content, overrides)
     return config_from_dict(content)
 
@@ -196,6 +199,79 @@ def _search_path(conf_dirs: Sequence[Path]) -> Iterator[None]:
 def _compose(words: Sequence[str], conf_dirs: Sequence[Path]) -> DictConfig:
     with _search_path(conf_dirs):
         return compose(PRIMARY, overrides=list(words))
+
+
+_CANDIDATES = "search.candidates"
+
+
+def _compose_candidates(
+    words: Sequence[str], overrides: Sequence[Override], conf_dirs: Sequence[Path]
+) -> DictConfig:
+    """Compose; for ``search=auto`` with the option of each of its models as a candidate.
+
+    Which models there are is known only after composing, so that is done twice.
+    """
+    to_candidates = [o.key_or_group.startswith(f"{_CANDIDATES}.") for o in overrides]
+    composed = _compose(
+        [word for word, late in zip(words, to_candidates, strict=True) if not late], conf_dirs
+    )
+    if composed.search.name != "auto":
+        if any(to_candidates):
+            word = overrides[to_candidates.index(True)].input_line
+            raise ConfigError(f"{word}: search.candidates needs search=auto")
+        return composed
+    given = OmegaConf.select(composed, "search.models")
+    if isinstance(given, str):
+        given = [given]
+    models = [str(name) for name in given] if isinstance(given, list | ListConfig) else []
+    if composed.search.candidates:
+        raise ConfigError(
+            "search.candidates is filled in from search.models: change a model by words such as "
+            "search.candidates.svm.estimator.cv=5, or with an option of your own in conf/model/"
+        )
+    for name in models:
+        try:
+            find_option("model", name, conf_dirs)
+        except ConfigError as error:
+            raise ConfigError(f"search.models: {error}") from error
+    if models:
+        _check_words_of_auto(overrides, models)
+    added = [f"+model@{_CANDIDATES}.{name}={name}" for name in dict.fromkeys(models)]
+    return _compose([*words, *added], conf_dirs)
+
+
+def _check_words_of_auto(overrides: Sequence[Override], models: Sequence[str]) -> None:
+    """Refuse words that ``search=auto`` would not heed."""
+    for override in overrides:
+        key = override.key_or_group
+        if key == "model" and override.package is None and str(override.value()) not in models:
+            raise ConfigError(
+                f"{override.input_line}: search=auto tries the models of search.models, which are "
+                f"{', '.join(models)}; say search=tpe to search one model"
+            )
+        if key.startswith("model."):
+            inside = key.removeprefix("model.")
+            raise ConfigError(
+                f"{override.input_line}: search=auto has several models; say which one, for "
+                f"example {_CANDIDATES}.{models[0]}.{inside}"
+            )
+        if key.startswith(f"{_CANDIDATES}.") and (name := key.split(".")[2]) not in models:
+            raise ConfigError(
+                f"{override.input_line}: search.models has no {name!r}"
+                f"{did_you_mean(name, models)}; it has {', '.join(models)}"
+            )
+
+
+def _complete_candidates(content: Mapping[str, Any], conf_dirs: Sequence[Path]) -> None:
+    """Give candidates the keys that their options leave to the defaults of ``model``."""
+    candidates = content["search"]["candidates"]
+    if not isinstance(candidates, dict):
+        raise ConfigError(f"{_CANDIDATES} must be a mapping, got {candidates!r}")
+    defaults = read_yaml(conf_dirs[-1] / f"{PRIMARY}.yaml")["model"] if candidates else {}
+    for name, candidate in candidates.items():
+        if not isinstance(candidate, dict):
+            raise ConfigError(f"{_CANDIDATES}.{name} must be a mapping, got {candidate!r}")
+        candidates[name] = {**defaults, **candidate}
 
 
 def _check_key(override: Override, conf_dirs: Sequence[Path]) -> None:
@@ -276,18 +352,21 @@ def _to_plain(composed: DictConfig) -> dict[str, Any]:
 
 def _take_fixed_out_of_space(content: dict[str, Any], overrides: Sequence[Override]) -> None:
     """A parameter that a word fixes is no longer searched, unless a word sets its range too."""
-    for prefix, section in (("model.estimator.", "model"), ("preprocessing.", "preprocessing")):
+    owners = {"model": content["model"], "preprocessing": content["preprocessing"]}
+    owners |= {f"{_CANDIDATES}.{k}": v for k, v in content["search"]["candidates"].items()}
+    for owner, section in owners.items():
+        prefix = f"{owner}." if owner == "preprocessing" else f"{owner}.estimator."
         ranged = {
-            o.key_or_group.removeprefix(f"{section}.space.").split(".")[0]
+            o.key_or_group.removeprefix(f"{owner}.space.").split(".")[0]
             for o in overrides
-            if o.key_or_group.startswith(f"{section}.space.")
+            if o.key_or_group.startswith(f"{owner}.space.")
         }
         for override in overrides:
             key = override.key_or_group
-            if key.startswith(prefix) and not key.startswith(f"{section}.space"):
+            if key.startswith(prefix) and not key.startswith(f"{owner}.space"):
                 name = key.removeprefix(prefix).replace(".", "__")
-                if name not in ranged and isinstance(content[section].get("space"), dict):
-                    content[section]["space"].pop(name, None)
+                if name not in ranged and isinstance(section.get("space"), dict):
+                    section["space"].pop(name, None)
 
 
 def config_from_dict(content: Mapping[str, Any]) -> ExperimentConfig:
@@ -303,6 +382,11 @@ def config_from_dict(content: Mapping[str, Any]) -> ExperimentConfig:
             f"there is no config section {unknown[0]!r}{did_you_mean(str(unknown[0]), SCHEMAS)}"
         )
     sections = {name: _section(name, schema, content.get(name)) for name, schema in SCHEMAS.items()}
+    for name, candidate in sections["search"].candidates.items():
+        try:
+            _section("model", ModelConfig, candidate)
+        except ConfigError as error:
+            raise ConfigError(f"{_CANDIDATES}.{name}: {error}") from error
     return ExperimentConfig(**sections)
 
 

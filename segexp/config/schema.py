@@ -6,6 +6,8 @@ Rules that a type cannot express are checked in ``__post_init__``.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,9 @@ READERS = ("csv", "parquet", "sql", "demo")
 # What Hydra's grammar wants in quotes can be named.
 CHARACTERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "point": "."}
 PROTOCOLS = ("holdout", "cv", "repeated_cv")
+SAMPLERS = ("none", "grid", "random", "tpe", "gp", "cmaes")
+SEARCHES = (*SAMPLERS, "auto")
+PRUNERS = ("none", "median", "wilcoxon", "hyperband")
 ANSWERS = {  # keys of a dataset that say what to do about dirt, and what they can say
     "other_columns": ("infer", "ignore", "error"),
     "invalid_values": ("error", "missing"),
@@ -254,14 +259,174 @@ class ModelConfig:
         )
 
 
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?")
+
+
+def _seconds(key: str, text: str) -> float:
+    """Return the seconds of a duration such as ``90s``, ``1h30m`` or ``600``."""
+    found = _DURATION.fullmatch(f"{text}s" if re.fullmatch(_NUMBER, text) else text)
+    parts = [float(part or 0) for part in found.groups()] if found else []
+    total = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    _require(
+        total > 0,
+        f"{key} must be a duration such as 90s, 10m, 2h or 1h30m, or a number of seconds, "
+        f"got {text!r}",
+    )
+    return total
+
+
 @dataclass(frozen=True)
 class SearchConfig:
-    """How hyperparameters are searched; the space belongs to the model."""
+    """How hyperparameters are searched; the space belongs to the model.
 
-    name: str
+    Each outer fold is searched on its own training rows, in a study of its own; one more study on
+    all rows finds the parameters of the final model.
+    """
+
+    name: str  # none, grid, random, tpe, gp, cmaes or auto
+    sampler: str  # who suggests: none, grid, random, tpe, gp or cmaes
+    n_trials: int | None  # trials of each study; null: the whole grid, or until another limit
+    timeout: str | None  # wall time of the whole search, shared evenly by its studies
+    patience: int | None  # stop a study after so many trials without a better value
+    inner_splits: int  # folds of a study's rows that judge a trial
+    objectives: list[str]  # []: evaluation.metric; several: a Pareto front, the first decides
+    constraints: dict[str, Any]  # metric -> {min, max}, on the mean over inner folds
+    pruner: str  # none, median, wilcoxon or hyperband
+    prune_startup: int  # trials that are never pruned
+    prune_warmup: int  # pruning needs more folds than this
+    finalists: int  # pruned trials that are run in full at the end because they may win
+    early_stopping: int | None  # rounds without a better loss; null: boosters keep theirs
+    early_stopping_share: float  # inner share of a booster's training rows that stops it
+    tune_preprocessing: bool  # search the preprocessing's space too
+    start_from_defaults: bool  # the first trial is the model as configured
+    startup_trials: int  # random trials before tpe and gp learn
+    window: int  # suggestion t knows the results of trials 0 to t - window
+    grid_points: int  # values of a range that has no step
+    trial_timeout: str | None  # wall time of one trial
+    max_failures: int  # failed or invalid trials at which a study gives up
+    models: list[str]  # auto: the families
+    candidates: dict[str, Any]  # auto: model -> its full config, filled in from `models`
 
     def __post_init__(self) -> None:
-        _one_of("search.name", self.name, ("none",))
+        _one_of("search.name", self.name, SEARCHES)
+        _one_of("search.sampler", self.sampler, SAMPLERS)
+        _one_of("search.pruner", self.pruner, PRUNERS)
+        self._check_sampler()
+        self._check_numbers()
+        self._check_objectives()
+        self._check_models()
+
+    @property
+    def searches(self) -> bool:
+        """Whether anything is searched."""
+        return self.sampler != "none"
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Wall time of the whole search in seconds."""
+        return None if self.timeout is None else _seconds("search.timeout", self.timeout)
+
+    @property
+    def trial_timeout_s(self) -> float | None:
+        """Wall time of one trial in seconds."""
+        key = "search.trial_timeout"
+        return None if self.trial_timeout is None else _seconds(key, self.trial_timeout)
+
+    def _check_sampler(self) -> None:
+        if self.name == "auto":
+            _require(
+                self.sampler not in ("none", "grid"),
+                f"search=auto needs search.sampler to be random, tpe, gp or cmaes, "
+                f"got {self.sampler}",
+            )
+            return
+        # A run is known by the name of its search, which must not say something else.
+        _require(
+            self.sampler == self.name,
+            f"search.name={self.name} does not fit search.sampler={self.sampler}; choose both by "
+            f"search={self.sampler if self.searches else self.name}",
+        )
+        for key in ("n_trials", "timeout", "patience"):
+            value = getattr(self, key)
+            _require(
+                self.searches or value is None,
+                f"search.{key}={value} needs a search, for example search=tpe, got search=none",
+            )
+
+    def _check_numbers(self) -> None:
+        least = {
+            "n_trials": 1, "patience": 1, "inner_splits": 2, "prune_startup": 0,
+            "prune_warmup": 0, "finalists": 0, "early_stopping": 1, "startup_trials": 1,
+            "window": 1, "grid_points": 2, "max_failures": 1,
+        }  # fmt: skip
+        for key, low in least.items():
+            value = getattr(self, key)
+            _require(
+                value is None or value >= low, f"search.{key} must be {low} or more, got {value}"
+            )
+        _require(
+            0 < self.early_stopping_share < 1,
+            f"search.early_stopping_share must lie between 0 and 1, "
+            f"got {self.early_stopping_share}",
+        )
+        for key in ("timeout", "trial_timeout"):
+            if (text := getattr(self, key)) is not None:
+                _seconds(f"search.{key}", text)
+
+    def _check_objectives(self) -> None:
+        _require(
+            len(set(self.objectives)) == len(self.objectives),
+            f"search.objectives names a metric twice: {self.objectives}",
+        )
+        _require(
+            len(self.objectives) < 2 or self.pruner == "none",
+            f"search.objectives: trials with several objectives cannot be pruned, "
+            f"got search.pruner={self.pruner}; say search.pruner=none",
+        )
+        for metric, bounds in self.constraints.items():
+            self._check_constraint(f"search.constraints.{metric}", bounds)
+
+    def _check_constraint(self, key: str, bounds: Any) -> None:
+        _require(
+            isinstance(bounds, dict) and bool(bounds),
+            f"{key} must be a mapping such as {{min: 0.5}} or {{max: 1}}, got {bounds!r}",
+        )
+        for name, value in bounds.items():
+            _one_of(f"{key}: a bound", str(name), ("min", "max"))
+            _require(
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and math.isfinite(value),
+                f"{key}.{name} must be a number, got {value!r}",
+            )
+        if "min" in bounds and "max" in bounds:
+            _require(
+                bounds["min"] <= bounds["max"],
+                f"{key}: min {bounds['min']} is greater than max {bounds['max']}",
+            )
+
+    def _check_models(self) -> None:
+        if self.name != "auto":
+            for key in ("models", "candidates"):
+                _require(
+                    not getattr(self, key),
+                    f"search.{key} needs search=auto, got search={self.name}",
+                )
+            return
+        _require(bool(self.models), "search.models must name one model or more, got []")
+        _require(
+            len(set(self.models)) == len(self.models),
+            f"search.models names a model twice: {self.models}",
+        )
+        for name in self.candidates:
+            _require(
+                name in self.models,
+                f"search.candidates.{name}: search.models has no {name!r}"
+                f"{did_you_mean(name, self.models)}; it has {', '.join(self.models)}",
+            )
+        if missing := [name for name in self.models if name not in self.candidates]:
+            raise ConfigError(f"search.candidates lacks {missing[0]!r}, which search.models names")
 
 
 @dataclass(frozen=True)
@@ -316,12 +481,21 @@ class EngineConfig:
     what some estimators say.
     """
 
-    name: str
+    name: str  # local or dask
     n_jobs: int  # processes; -1: one per core
     threads: int  # threads of each estimator
+    address: str | None  # dask: a scheduler that runs already
 
     def __post_init__(self) -> None:
-        _one_of("engine.name", self.name, ("local",))
+        _one_of("engine.name", self.name, ("local", "dask"))
+        _require(
+            self.address is None or self.name == "dask",
+            f"engine.address={self.address} needs engine=dask, got engine={self.name}",
+        )
+        _require(
+            self.address is None or re.fullmatch(r"\w+://\S+:\d+", self.address) is not None,
+            f"engine.address must look like tcp://host:8786, got {self.address!r}",
+        )
         _require(
             self.n_jobs == -1 or self.n_jobs >= 1,
             f"engine.n_jobs must be -1 (all cores) or 1 or more, got {self.n_jobs}",

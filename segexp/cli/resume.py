@@ -1,0 +1,164 @@
+"""``segexp resume`` and ``segexp rerun``: go on with what was stopped; do again what was done."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segexp.errors import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from segexp.plan import Plan
+    from segexp.runs import Run, Sweep
+
+
+def execute_resume(path: str, words: Sequence[str], *, retry_failed: bool, force: bool) -> int:
+    """Continue a run or a sweep to its total."""
+    from segexp.runs import is_sweep, open_run, open_sweep
+
+    folder = Path(path)
+    if is_sweep(folder):
+        return _resume_sweep(open_sweep(folder), words, retry_failed=retry_failed, force=force)
+    return _resume_run(open_run(folder), words, retry_failed=retry_failed, force=force)
+
+
+def _resume_run(run: Run, words: Sequence[str], *, retry_failed: bool, force: bool) -> int:
+    from segexp.cli.console import reporting, say
+    from segexp.cli.run import interrupted
+    from segexp.cli.run_view import print_next_commands, print_result
+    from segexp.experiment import resume_experiment
+    from segexp.plan import plan_experiment, recorded_config
+    from segexp.runs import COMPLETED
+
+    run.check_facts()
+    config = recorded_config(run, words)
+    if run.status == COMPLETED and not words and not retry_failed:
+        say(f"{run.path} is complete; it can go on with more trials: search.n_trials=N")
+        return 0
+    if force:
+        run = _taken_over(run)
+    plan = plan_experiment(config)
+    with reporting() as reporter, interrupted():
+        done = resume_experiment(run, plan, reporter, retry_failed=retry_failed)
+    print_result(done, [config.evaluation.metric, *config.evaluation.metrics])
+    print_next_commands(done, shlex.split(done.read_overrides())[2:])
+    return 0
+
+
+def _taken_over(run: Run) -> Run:
+    """Return a run as if the process that works on it were gone."""
+    return replace(run, manifest={**run.manifest, "status": "interrupted"})
+
+
+def _resume_sweep(sweep: Sweep, words: Sequence[str], *, retry_failed: bool, force: bool) -> int:
+    from segexp.cli.console import sweep_reporting
+    from segexp.cli.run import interrupted
+    from segexp.cli.sweep_view import print_sweep
+    from segexp.sweep import resume_sweep
+
+    plans = [_plan_of_cell(sweep, cell, words) for cell in sweep.cells]
+    if force:
+        sweep = replace(sweep, manifest={**sweep.manifest, "status": "interrupted"})
+    with (
+        sweep_reporting(
+            plans, [cell["words"] for cell in sweep.cells], sweep.manifest["words"]
+        ) as (reporter),
+        interrupted(),
+    ):
+        done = resume_sweep(sweep, plans, reporter, retry_failed=retry_failed)
+    return print_sweep(done)
+
+
+def _plan_of_cell(sweep: Sweep, cell: dict[str, object], words: Sequence[str]) -> Plan:
+    """Return the plan of a cell: from its run directory, or from its words if it has none."""
+    from segexp.config.compose import config_hash, load_config
+    from segexp.config.options import find_conf_dirs
+    from segexp.errors import SegexpError
+    from segexp.plan import plan_experiment, recorded_config
+    from segexp.runs import open_run
+
+    own_hash = str(cell["config_hash"])
+    for path in sorted(sweep.path.glob(f"*-{own_hash}*"), reverse=True):
+        try:
+            return plan_experiment(recorded_config(open_run(path), words))
+        except SegexpError:
+            if words:
+                raise
+    said = [str(word) for word in cell["words"]]  # type: ignore[attr-defined]
+    composed = load_config([*said, *words], find_conf_dirs(sweep.manifest.get("config_dir")))
+    plan = plan_experiment(composed)
+    if not words and config_hash(plan.recorded) != own_hash:
+        raise RunError(
+            f"{sweep.path}: the cell {shlex.join(said)} composes to another config than when the "
+            f"sweep began (hash {config_hash(plan.recorded)}, it was {own_hash}); an option has "
+            f"changed since; undo that, or start a new sweep"
+        )
+    return plan
+
+
+def execute_rerun(path: str) -> int:
+    """Run a recorded config again and say whether the numbers are the same."""
+    from segexp.cli.console import reporting, say
+    from segexp.cli.run import interrupted
+    from segexp.experiment import Datasets, run_experiment
+    from segexp.plan import plan_experiment, recorded_config
+    from segexp.runs import COMPLETED, open_run
+
+    run = open_run(Path(path))
+    run.check_facts()
+    if run.status != COMPLETED:
+        raise RunError(f"{run.path} is {run.status}, and only a completed run can be checked")
+    scores = run.read_scores()
+    plan = plan_experiment(recorded_config(run))
+    datasets = Datasets()
+    words = shlex.split(run.read_overrides())[2:]
+    with reporting() as reporter, interrupted():
+        fingerprint = datasets.load(plan.config, reporter.say).fingerprint
+        if fingerprint != (recorded := run.manifest["dataset"]["fingerprint"]):
+            raise RunError(
+                f"{run.path} was made with other data (fingerprint {recorded}, now {fingerprint}), "
+                f"so its numbers cannot come again"
+            )
+        again = run_experiment(
+            plan, words, reporter, datasets=datasets, counts=_counts(run) or None
+        )
+    say(f"run again: {again.path}")
+    return _print_differences(run, again, scores, again.read_scores())
+
+
+def _counts(run: Run) -> dict[str, dict[str, int]]:
+    """Return how many trials each study made, where a clock decided it."""
+    from segexp.runs import SEARCH
+
+    if not (run.path / SEARCH).is_file():
+        return {}
+    choices = run.read_search()["choices"]
+    timed = any(choice["stopped_by"] == "timeout" for choice in choices)
+    return {choice["rows"]: choice["n_trials"] for choice in choices} if timed else {}
+
+
+def _print_differences(run: Run, again: Run, before: pd.DataFrame, now: pd.DataFrame) -> int:
+    from segexp.cli.console import say
+
+    if before.equals(now):
+        say(f"the same numbers: all {len(before):,} scores are equal to the last digit")
+        return 0
+    keys = ["repeat", "fold", "metric"]
+    both = before.merge(now, on=keys, how="outer", suffixes=("", "_now"))
+    gap = (both["value"] - both["value_now"]).abs()
+    differ = (gap > 0) | (both["value"].isna() != both["value_now"].isna())
+    worst = both.iloc[int(gap.fillna(-1.0).to_numpy().argmax())]
+    say(
+        f"other numbers: {int(differ.sum()):,} of {len(both):,} scores differ, at most by "
+        f"{gap.max():.3g} ({worst['metric']}, fold {worst['fold']})",
+        style="red",
+    )
+    for name, was in run.manifest["versions"].items():
+        if (is_now := again.manifest["versions"].get(name)) != was:
+            say(f"  {name} was {was}, is {is_now}")
+    return 1

@@ -1,0 +1,124 @@
+"""How a sweep looks on the terminal; everything is read from its directory."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segexp.cli.console import add_row, clean, number, say, show_table, table
+from segexp.cli.run_view import SYNTHETIC, baseline_means, interval_text, selection_value
+from segexp.metrics import metric_by_name
+
+if TYPE_CHECKING:
+    from segexp.runs import Run, Sweep
+
+
+def varying_words(cell: Sequence[str], words: Sequence[str]) -> str:
+    """Return what tells a cell from its neighbours."""
+    return " ".join(word for word in cell if word not in words) or "defaults"
+
+
+def print_sweep(sweep: Sweep) -> int:
+    """Print one row per cell, the best first where the cells can be compared.
+
+    Returns
+    -------
+    int
+        The exit code: 1 if a cell failed.
+    """
+    from segexp.errors import SegexpError
+    from segexp.runs import COMPLETED, FAILED, open_run
+    from segexp.sweep import DONE_ALREADY
+
+    words = sweep.manifest["words"]
+    finished: list[tuple[str, Run, dict[str, Any]]] = []
+    others: list[tuple[str, str, str]] = []
+    for cell in sweep.cells:
+        name = varying_words(cell["words"], words)
+        status = cell["status"]
+        if status in (COMPLETED, DONE_ALREADY) and cell["path"]:
+            try:
+                run = open_run(Path(os.path.normpath(sweep.path / cell["path"])))
+                run.check_facts()
+                finished.append((name, run, _primary(run)))
+            except SegexpError as error:
+                others.append((name, "not readable", str(error)))
+        else:
+            others.append((name, status, cell["cause"] or ""))
+    if finished:
+        _print_finished(finished)
+    if others:
+        made = table("not finished", ("cell", "status", "cause"))
+        for name, status, cause in others:
+            add_row(made, name, status, cause, style="red" if status == FAILED else "")
+        show_table(made)
+    _print_next(sweep, finished, others)
+    return 1 if any(status == FAILED for _, status, _ in others) else 0
+
+
+def _print_finished(finished: list[tuple[str, Run, dict[str, Any]]]) -> None:
+    metrics = {str(run.manifest["metric"]) for _, run, _ in finished}
+    comparable = {
+        (run.manifest["dataset"]["fingerprint"], run.manifest["split"]["hash"])
+        for _, run, _ in finished
+    }
+    ranked = len(metrics) == 1 and len(comparable) == 1
+    if any(run.manifest["dataset"]["synthetic"] for _, run, _ in finished):
+        say(SYNTHETIC, style="yellow")
+    if ranked:
+        (metric,) = metrics
+        sign = -1 if metric_by_name(metric).greater_is_better else 1
+        finished.sort(key=lambda row: sign * (row[2]["mean"] or 0.0))
+        title = f"{metric} on held-out rows, best first (judged on the same folds)"
+    else:
+        title = "results on held-out rows (different data, folds or metrics: not ranked)"
+    searched = [selection_value(run) for _, run, _ in finished]
+    shows_selection = any(value is not None for value in searched)
+    columns = ["cell", *([] if ranked else ["metric"]), "mean", "sd", "interval"]
+    columns += ["selection score"] if shows_selection else []
+    made = table(title, (*columns, "run"), right=("mean", "sd", "selection score"))
+    for (name, run, summary), selection in zip(finished, searched, strict=True):
+        add_row(
+            made, name, *([] if ranked else [run.manifest["metric"]]),
+            number(summary["mean"]), number(summary["std"]), interval_text(summary),
+            *([number(selection)] if shows_selection else []), run.path,
+        )  # fmt: skip
+    if ranked:
+        for baseline, means in baseline_means(finished[0][1]).items():
+            blank = ["-", "-", *(["-"] if shows_selection else []), ""]
+            add_row(made, f"baseline {baseline}", number(means.get(metric)), *blank, style="dim")
+    show_table(made)
+    if shows_selection:
+        say(
+            "a selection score is what a search chose its parameters by, on inner folds, and no "
+            "estimate; the mean beside it, on rows that no study saw, is the honest figure"
+        )
+        say()
+
+
+def _print_next(
+    sweep: Sweep,
+    finished: Sequence[tuple[str, Run, Mapping[str, Any]]],
+    others: Sequence[tuple[str, str, str]],
+) -> None:
+    say(f"sweep directory: {sweep.path}")
+    say("next:", style="bold")
+    commands = []
+    if finished:
+        commands.append((["segexp", "show", str(finished[0][1].path)], "the first of the table"))
+    if any(status == "failed" for _, status, _ in others):
+        again = ["segexp", "resume", str(sweep.path), "--retry-failed"]
+        commands.append((again, "what failed, once more"))
+    elif others:
+        commands.append((["segexp", "resume", str(sweep.path)], "what is not finished"))
+    commands.append((["segexp", "show", str(sweep.path)], "this table again"))
+    for command, why in commands:
+        say(f"  {clean(shlex.join(command))}    # {why}")
+
+
+def _primary(run: Run) -> dict[str, Any]:
+    undefined = {"mean": None, "std": None, "interval": None, "n": 0}
+    return run.read_summary().get(run.manifest["metric"], undefined)

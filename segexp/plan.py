@@ -1,0 +1,284 @@
+"""What an experiment would do: built and checked, nothing loaded, nothing fitted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+import segexp.runs as runs
+from segexp.components import build_pipeline, join, parse_spaces
+from segexp.config.compose import (
+    config_from_dict,
+    config_hash,
+    load_config,
+    load_shipped_option,
+    parse_words,
+    read_config,
+)
+from segexp.config.options import find_conf_dirs
+from segexp.config.schema import ExperimentConfig, ModelConfig
+from segexp.config.space import Parameter
+from segexp.data.readers import read_header
+from segexp.data.roles import check_columns
+from segexp.data.sql import recorded_address
+from segexp.errors import ConfigError, RunError, SegexpError
+from segexp.evaluation import check_metrics
+from segexp.search.families import BUDGET, FINAL, Family
+from segexp.search.samplers import check_sampler, objective_metrics
+from segexp.search.space import join_spaces, pipeline_path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment that is checked and can be run."""
+
+    config: ExperimentConfig
+    pipeline: Pipeline
+    baselines: Mapping[str, Pipeline]
+    spaces: Mapping[str, tuple[Parameter, ...]]  # of the model and of the preprocessing
+    families: Mapping[str, Family]  # what is searched, by model; empty without a search
+    metrics: tuple[str, ...]  # that judge a trial: objectives, then what else is constrained
+
+    @property
+    def n_objectives(self) -> int:
+        """How many of ``metrics`` are objectives."""
+        return len(self.config.search.objectives) or 1
+
+    @property
+    def n_splits(self) -> int:
+        """Outer splits: each has a fit of the model, and a study of its own."""
+        evaluation = self.config.evaluation
+        folds = 1 if evaluation.protocol == "holdout" else evaluation.n_splits
+        return folds * evaluation.n_repeats
+
+    @property
+    def n_fits(self) -> int:
+        """Fits of the model: one per split, and one on all rows."""
+        return self.n_splits + self.config.evaluation.final_model
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """The training rows that are searched: those of each split, and all for the final model."""
+        if not self.families:
+            return ()
+        evaluation = self.config.evaluation
+        n_folds = self.n_splits // evaluation.n_repeats
+        names = [
+            rows_name(repeat, fold)
+            for repeat in range(evaluation.n_repeats)
+            for fold in range(n_folds)
+        ]
+        return (*names, *([FINAL] if evaluation.final_model else []))
+
+    @property
+    def n_trials(self) -> int | None:
+        """Trials of each study; None where only time or patience ends it."""
+        search = self.config.search
+        if search.sampler != "grid":
+            return search.n_trials
+        space = next(iter(self.families.values())).space
+        size = space.grid_size(search.grid_points)
+        return size if search.n_trials is None else min(size, search.n_trials)
+
+    @property
+    def n_search_fits(self) -> int | None:
+        """Fits of a search on inner folds at most; pruning and repeated parameters save some."""
+        if not self.families:
+            return 0
+        n_trials = self.n_trials
+        if n_trials is None:
+            return None
+        return len(self.studies) * n_trials * self.config.search.inner_splits
+
+    @property
+    def recorded(self) -> ExperimentConfig:
+        """The config as a run records it: without the secrets of a database address."""
+        config = self.config
+        if config.dataset.url is None:
+            return config
+        url = recorded_address(config.dataset.url)
+        return replace(config, dataset=replace(config.dataset, url=url))
+
+    @property
+    def run_name(self) -> str:
+        """Everything of a run directory's name but the time."""
+        config = self.recorded
+        parts = (
+            config.preprocessing.name,
+            "several" if config.search.candidates else config.model.name,
+            config.search.name,
+            config_hash(config),
+        )
+        return "-".join(file_name(part) for part in parts)
+
+
+def file_name(text: str) -> str:
+    """Return a text as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", text).lstrip(".") or "_"
+
+
+SWEEPS = "sweeps"  # the folder of sweeps among the outputs
+
+
+def rows_name(repeat: int, fold: int) -> str:
+    """Return what the study on the training rows of a split is called."""
+    return f"repeat{repeat}-fold{fold}"
+
+
+def plan_experiment(config: ExperimentConfig) -> Plan:
+    """Check everything that can be checked before a table is loaded.
+
+    Estimators are built, parameters, search spaces and metrics are checked, and the columns
+    that the config names are looked up in the header of the table.
+
+    Raises
+    ------
+    ConfigError, DataError
+        In one line: the thing, what was seen, what would do.
+    """
+    pipeline = build_pipeline(config)
+    metrics = objective_metrics(config.search, config.evaluation)
+    families = _build_families(config, pipeline)
+    for family in families.values() or [Family(pipeline, join_spaces(()), None)]:
+        has_probabilities = hasattr(family.pipeline, "predict_proba")
+        check_metrics(config.evaluation, metrics, has_probabilities=has_probabilities)
+    baselines = _build_baselines(config)
+    if config.dataset.target is None:
+        raise ConfigError(
+            f"dataset {config.dataset.name!r} names no target, and model={config.model.name} "
+            f"predicts a known segment; say dataset.target=COLUMN"
+        )
+    others = {"evaluation.group": config.evaluation.group} if config.evaluation.group else {}
+    check_columns(config.dataset, read_header(config.dataset), others)
+    spaces = parse_spaces(config, pipeline)
+    return Plan(config, pipeline, baselines, spaces, families, metrics)
+
+
+# What may change when a run goes on: it ends a search or says where the work is done.
+RESUMABLE = (*(f"search.{key}" for key in BUDGET), "engine", "dataset.url")
+
+
+def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfig:
+    """Return the config that a run recorded, with another budget or engine if words say so.
+
+    Raises
+    ------
+    RunError
+        If ``config.yaml`` was changed since the run began, or a word would change its numbers.
+    """
+    config = read_config(run.path / runs.CONFIG)
+    if config_hash(config) != run.manifest.get("config_hash"):
+        raise RunError(
+            f"{run.path / runs.CONFIG} was changed since the run began"
+            f"{_what_changed(run, config)}; undo that, or start a new run"
+        )
+    content = asdict(config)
+    for word, override in zip(words, parse_words(words), strict=True):
+        key = override.key_or_group
+        section, _, name = key.partition(".")
+        if key not in RESUMABLE and section != "engine":
+            before = content.get(section, {})
+            was = f" (it began with {before[name]!r})" if name in before else ""
+            raise RunError(
+                f"{word} would change what the run computes{was}; it can go on with other "
+                f"{', '.join(RESUMABLE[:-1])} only; start a new run for the rest"
+            )
+        if key == "engine":
+            option = load_shipped_option("engine", str(override.value()), config)
+            content["engine"] = asdict(option)
+        else:
+            content[section][name] = override.value()
+    return config_from_dict(content)
+
+
+def _what_changed(run: runs.Run, config: ExperimentConfig) -> str:
+    """Say how a config differs from what the run's own words compose, where they still do."""
+    try:
+        words = shlex.split(run.read_overrides())[2:]
+        words = words[: words.index("--config-dir")] if "--config-dir" in words else words
+        began = load_config(words, find_conf_dirs(None))
+    except (SegexpError, ValueError):
+        return ""
+    if config_hash(began) != run.manifest.get("config_hash"):
+        return ""
+    before, now = _flat(asdict(began)), _flat(asdict(config))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    parts = [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in changed[:5]]
+    return f": {'; '.join(parts)}"
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _build_families(config: ExperimentConfig, pipeline: Pipeline) -> dict[str, Family]:
+    """Build what is searched: the model of the config, or the candidates of ``search=auto``."""
+    search = config.search
+    if not search.searches:
+        return {}
+    models = {config.model.name: config.model}
+    if search.candidates:
+        models = {name: ModelConfig(**content) for name, content in search.candidates.items()}
+    families = {}
+    for name, model in models.items():
+        one = replace(config, model=model)
+        try:
+            built = build_pipeline(one) if search.candidates else pipeline
+            spaces = parse_spaces(one, built)
+        except ConfigError as error:
+            raise ConfigError(f"search.candidates.{name}: {error}") from error
+        configured = built.get_params()
+        tuned = spaces["preprocessing"] if search.tune_preprocessing else ()
+        space = join_spaces(spaces["model"], tuned, configured)
+        check_sampler(search, space)
+        values = {
+            p.name: configured[pipeline_path(p.name)]
+            for p in space.parameters
+            if pipeline_path(p.name) in configured
+        }
+        start = space.start(values) if search.start_from_defaults else None
+        families[name] = Family(built, space, start)
+    return families
+
+
+def _build_baselines(config: ExperimentConfig) -> dict[str, Pipeline]:
+    """Build the baselines, but for one that is what the run itself judges."""
+    preprocessing = load_shipped_option("preprocessing", "standard", config)
+    try:
+        models = {
+            name: load_shipped_option("model", name, config) for name in config.evaluation.baselines
+        }
+    except ConfigError as error:
+        raise ConfigError(f"evaluation.baselines: {error}") from error
+    return {
+        name: join(preprocessing, model, config.engine.threads)
+        for name, model in models.items()
+        if (model.estimator, preprocessing) != (config.model.estimator, config.preprocessing)
+    }
+
+
+def find_done(plan: Plan) -> list[Path]:
+    """Return the completed runs of the same config, oldest first."""
+    outputs = Path(plan.config.run.outputs).expanduser()
+    folders = (file_name(plan.config.dataset.name), f"{SWEEPS}/*")
+    found = {path for folder in folders for path in outputs.glob(f"{folder}/*-{plan.run_name}*")}
+    return [path for path in sorted(found, key=lambda path: path.name) if _is_completed(path)]
+
+
+def _is_completed(path: Path) -> bool:
+    try:
+        return runs.open_run(path).status == runs.COMPLETED
+    except RunError:  # somebody else's folder, or a damaged one
+        return False

@@ -1,0 +1,1 @@
+"""Searching hyperparameters: spaces, samplers, and the studies that a run owns."""

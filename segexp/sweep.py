@@ -1,0 +1,198 @@
+"""A grid of experiments: cells side by side on one engine, and a directory that remembers them.
+
+Every trial and every fold of every cell is a task of its own on the same workers, earlier cells
+first, so that no core is idle while the last cell of a grid is being finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import segexp.runs as runs
+from segexp.config.compose import config_hash
+from segexp.engine import Engine, open_engine
+from segexp.errors import ConfigError, SegexpError
+from segexp.experiment import (
+    Cell,
+    Datasets,
+    Reporter,
+    find_same,
+    resume_cell,
+    run_cell,
+    run_to_end,
+)
+from segexp.plan import SWEEPS, Plan
+
+WAITING = "waiting"
+DONE_ALREADY = "done already"  # by an earlier run, which is not repeated
+
+
+@dataclass(frozen=True)
+class SweepReporter:
+    """How a sweep tells its progress."""
+
+    say: Callable[[str], None] = lambda text: None
+    cell: Callable[[int], Reporter] = lambda number: Reporter()
+    ended: Callable[[int, str, runs.Run | None, str | None], None] = (
+        lambda number, status, run, cause: None
+    )
+
+
+def run_sweep(
+    plans: Sequence[Plan],
+    cell_words: Sequence[Sequence[str]],
+    words: Sequence[str],
+    reporter: SweepReporter | None = None,
+    *,
+    force: bool = False,
+    config_dir: str | None = None,
+) -> runs.Sweep:
+    """Run every cell of a grid; one failure does not stop the rest.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+        One per cell.
+    cell_words : sequence of sequence of str
+        What makes each cell.
+    words : sequence of str
+        What was typed.
+    force : bool
+        Also run what was done before.
+    config_dir : str, optional
+        Where options of the user's were found, as it was typed.
+
+    Raises
+    ------
+    RunError
+        If the sweep directory cannot be made.
+    """
+    hashes = [config_hash(plan.recorded) for plan in plans]
+    first = {own: i for i, own in reversed(list(enumerate(hashes)))}
+    kept = sorted(first.values())  # two cells may come to the same config
+    plans, cell_words = [plans[i] for i in kept], [cell_words[i] for i in kept]
+    hashes = [hashes[i] for i in kept]
+    name = hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]
+    outputs = Path(plans[0].config.run.outputs).expanduser() / SWEEPS
+    cells = [
+        {"words": list(cell), "config_hash": own, "status": WAITING, "path": None, "cause": None}
+        for cell, own in zip(cell_words, hashes, strict=True)
+    ]
+    manifest = {"words": list(words), "config_dir": config_dir, "cells": cells}
+    with runs.new_sweep(outputs, f"{len(plans)}cells-{name}", manifest) as writer:
+        work = _SweepWork(writer, plans, reporter or SweepReporter(), config_dir)
+        run_to_end(work.finish(force=force))
+    return runs.open_sweep(writer.path)
+
+
+def resume_sweep(
+    sweep: runs.Sweep,
+    plans: Sequence[Plan],
+    reporter: SweepReporter | None = None,
+    *,
+    retry_failed: bool = False,
+) -> runs.Sweep:
+    """Go on with a sweep that was stopped; what is completed is left alone.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+        One per cell, of the config that the cell began with.
+    retry_failed : bool
+        Also run again what failed.
+    """
+    with runs.continue_sweep(sweep) as writer:
+        config_dir = sweep.manifest.get("config_dir")
+        work = _SweepWork(writer, plans, reporter or SweepReporter(), config_dir)
+        run_to_end(work.finish(retry_failed=retry_failed))
+    return runs.open_sweep(sweep.path)
+
+
+class _SweepWork:
+    """The cells of one sweep on one engine."""
+
+    def __init__(
+        self,
+        writer: runs.SweepWriter,
+        plans: Sequence[Plan],
+        reporter: SweepReporter,
+        config_dir: str | None,
+    ) -> None:
+        self.writer, self.plans, self.reporter = writer, plans, reporter
+        self.said = ["--config-dir", config_dir] if config_dir else []
+        self.datasets = Datasets()
+
+    async def finish(self, *, force: bool = False, retry_failed: bool = False) -> None:
+        """Run the cells that are not done, a few at a time."""
+        engines = {repr(plan.config.engine): plan.config.engine for plan in self.plans}
+        if len(engines) > 1:
+            raise ConfigError("engine.* must be the same for all cells: they share the workers")
+        (config,) = engines.values()
+        async with open_engine(config, report=self.reporter.say) as engine:
+            # One more than there are workers, so that the tail of a cell leaves nobody idle.
+            gate = asyncio.Semaphore(engine.n_workers + 1)
+
+            async def run(number: int) -> None:
+                async with gate:
+                    await self._cell(number, engine, force=force, retry_failed=retry_failed)
+
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(len(self.plans)):
+                    tasks.create_task(run(number))
+
+    async def _cell(self, number: int, engine: Engine, *, force: bool, retry_failed: bool) -> None:
+        """Do one cell; what goes wrong is written down and stops no other."""
+        entry, plan = self.writer.cells[number], self.plans[number]
+        if entry["status"] in (runs.COMPLETED, DONE_ALREADY):
+            return
+        if entry["status"] == runs.FAILED and not retry_failed:
+            return
+        cell = Cell(
+            plan,
+            (*entry["words"], *self.said),
+            self.reporter.cell(number),
+            number,
+            self.writer.path,
+        )
+        run: runs.Run | None = None
+        try:
+            begun = self._find_begun(entry["config_hash"])
+            same = None if force else find_same(plan, self.datasets, cell.reporter)
+            if begun is not None and begun.status != runs.COMPLETED:
+                self._note(number, runs.RUNNING, begun)
+                run = await resume_cell(
+                    begun, cell, engine, self.datasets, retry_failed=retry_failed
+                )
+                status, cause = runs.COMPLETED, None
+            elif same is not None:
+                own = same.path.parent.resolve() == self.writer.path.resolve()
+                run, status, cause = same, runs.COMPLETED if own else DONE_ALREADY, None
+            else:
+                self.writer.update_cell(number, status=runs.RUNNING)
+                run = await run_cell(cell, engine, self.datasets)
+                status, cause = runs.COMPLETED, None
+        except SegexpError as error:
+            status, cause = runs.FAILED, str(error)
+            run = self._find_begun(entry["config_hash"])
+        self._note(number, status, run, cause)
+        self.reporter.ended(number, status, run, cause)
+
+    def _note(
+        self, number: int, status: str, run: runs.Run | None, cause: str | None = None
+    ) -> None:
+        path = os.path.relpath(run.path, self.writer.path) if run else None
+        self.writer.update_cell(number, status=status, path=path, cause=cause)
+
+    def _find_begun(self, own_hash: str) -> runs.Run | None:
+        """Return the newest run of a config in this sweep's directory."""
+        for path in sorted(self.writer.path.glob(f"*-{own_hash}*"), reverse=True):
+            try:
+                return runs.open_run(path)
+            except SegexpError:
+                continue
+        return None
