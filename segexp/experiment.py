@@ -7,7 +7,9 @@ import contextlib
 import logging
 import platform
 import shlex
+import signal
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -148,22 +150,45 @@ def run_experiment(
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; Ctrl-C stops what is being computed, and the coroutine still tidies up.
+    """Run a coroutine.
 
-    ``asyncio.run`` would let a fit in this process go on to its end first.
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, when the coroutine has tidied up; its argument says where the results are.
     """
+    said: list[Any] = []
+
+    async def noting() -> T:
+        try:
+            return await work
+        except asyncio.CancelledError as stopped:
+            said.extend(stopped.args)
+            raise
+
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
-        task = loop.create_task(work)
+        task = loop.create_task(noting())
+        former = signal.getsignal(signal.SIGINT)
+        own = former is signal.default_int_handler
+        own = own and threading.current_thread() is threading.main_thread()
+
+        def stop(number: int, frame: object) -> None:
+            # An exception out of nowhere could lose a turn of the loop, which then waits for ever.
+            loop.call_soon_threadsafe(task.cancel)
+
+        if own:
+            signal.signal(signal.SIGINT, stop)
         try:
             return loop.run_until_complete(task)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             task.cancel()
-            try:
+            with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
                 loop.run_until_complete(task)
-            except (asyncio.CancelledError, KeyboardInterrupt) as stopped:
-                raise KeyboardInterrupt(*stopped.args) from None  # says where the results are
-            raise
+            raise KeyboardInterrupt(*said) from None
+        finally:
+            if own:
+                signal.signal(signal.SIGINT, former)
 
 
 @dataclass(frozen=True)
@@ -181,17 +206,17 @@ class Cell:
 async def run_cell(cell: Cell, engine: Engine, datasets: Datasets) -> runs.Run:
     """Run one experiment on an engine that others may use too."""
     plan, config = cell.plan, cell.plan.config
-    dataset, splits = _load(plan, datasets, cell.reporter)
+    loaded = _load(plan, datasets, cell.reporter)
     texts = {
         runs.CONFIG: config_to_yaml(plan.recorded),
         runs.OVERRIDES: shlex.join(["segexp", "run", *_recorded_words(plan, cell.words)]) + "\n",
     }
     outputs = Path(config.run.outputs).expanduser()
     folder = cell.folder or outputs / file_name(config.dataset.name)
-    manifest = _manifest(plan.recorded, dataset, splits)
+    manifest = _manifest(plan.recorded, loaded.dataset, loaded.splits)
     with runs.new_run(folder.parent, folder.name, plan.run_name, texts, manifest) as writer:
         logger.info("run directory %s", writer.path.name)
-        await _Work(cell, dataset, splits, writer, engine).finish()
+        await _Work(cell, loaded, writer, engine).finish()
     return runs.open_run(writer.path)
 
 
@@ -231,13 +256,13 @@ async def resume_cell(
     run: runs.Run, cell: Cell, engine: Engine, datasets: Datasets, *, retry_failed: bool = False
 ) -> runs.Run:
     """Go on with one experiment on an engine that others may use too."""
-    dataset, splits = _load(cell.plan, datasets, cell.reporter)
-    _check_same_data(run, dataset, splits)
+    loaded = _load(cell.plan, datasets, cell.reporter)
+    _check_same_data(run, loaded)
     with runs.continue_run(run) as writer:
         logger.info("resumed")
         writer.write_text(runs.CONFIG, config_to_yaml(cell.plan.recorded))
         writer.update(config_hash=config_hash(cell.plan.recorded))
-        await _Work(cell, dataset, splits, writer, engine, retry_failed=retry_failed).finish()
+        await _Work(cell, loaded, writer, engine, retry_failed=retry_failed).finish()
     return runs.open_run(run.path)
 
 
@@ -256,40 +281,67 @@ def find_same(plan: Plan, datasets: Datasets, reporter: Reporter | None = None) 
     return None
 
 
-def _load(plan: Plan, datasets: Datasets, reporter: Reporter) -> tuple[Dataset, list[Split]]:
+@dataclass(frozen=True)
+class _Loaded:
+    """The customers of a run, and how they are dealt."""
+
+    dataset: Dataset
+    y: Codes
+    splits: Sequence[Split]
+    inner: Mapping[str, tuple[Split, ...]]  # of each study; empty without a search
+
+
+def _load(plan: Plan, datasets: Datasets, reporter: Reporter) -> _Loaded:
     config = plan.config
     dataset = datasets.load(config, reporter.say)
     check_segment_metrics(config.evaluation, dataset.segments, plan.metrics)
     if not len(dataset.X.columns):
         raise DataError(f"dataset {dataset.name!r} has no feature columns left; see dataset.ignore")
-    splits = make_splits(
-        config.evaluation, _codes(dataset), dataset.groups, config.run.split_seed, dataset.segments
-    )
-    _check_neighbors(plan.pipeline, splits)
-    return dataset, splits
+    y, seed = _codes(dataset), config.run.split_seed
+    splits = make_splits(config.evaluation, y, dataset.groups, seed, dataset.segments)
+    training: dict[str, tuple[tuple[int, ...], Codes]] = {
+        rows_name(split.repeat, split.fold): ((split.repeat, split.fold), split.train)
+        for split in splits
+    }
+    training[FINAL] = ((), np.arange(len(y)))
+    n_inner = config.search.inner_splits
+    inner = {
+        rows: make_inner_splits(*training[rows], y, dataset.groups, n_inner, seed)
+        for rows in plan.studies
+    }
+    smallest = min((s for s in (*splits, *sum(inner.values(), ()))), key=lambda s: len(s.train))
+    _check_neighbors(plan, len(smallest.train))
+    return _Loaded(dataset, y, splits, inner)
 
 
-def _check_same_data(run: runs.Run, dataset: Dataset, splits: Sequence[Split]) -> None:
+def _check_same_data(run: runs.Run, loaded: _Loaded) -> None:
     """Refuse to go on with other data than the run began with."""
-    recorded = run.manifest["dataset"]
+    recorded, dataset = run.manifest["dataset"], loaded.dataset
     if recorded["fingerprint"] != dataset.fingerprint:
         raise RunError(
             f"{run.path} began with other data: {recorded['n_rows']:,} customers with fingerprint "
             f"{recorded['fingerprint']}, now {len(dataset.X):,} with {dataset.fingerprint}; bring "
             f"the old table back, or start a new run"
         )
-    if run.manifest["split"]["hash"] != hash_splits(splits):
+    if run.manifest["split"]["hash"] != hash_splits(loaded.splits):
         raise RunError(f"{run.path} began with other folds; start a new run")
 
 
-def _check_neighbors(pipeline: Pipeline, splits: Sequence[Split]) -> None:
+def _check_neighbors(plan: Plan, smallest: int) -> None:
     """Refuse more neighbours than training rows: scikit-learn would repeat the first row."""
-    smallest = min(len(split.train) for split in splits)
-    for name, value in pipeline.get_params().items():
-        if name.split("__")[-1] == "n_neighbors" and isinstance(value, int) and value > smallest:
+    wanted = {
+        name.replace("model__", "model.estimator."): value
+        for name, value in plan.pipeline.get_params().items()
+        if name.split("__")[-1] == "n_neighbors" and isinstance(value, int)
+    }
+    for family in plan.families.values():
+        for parameter in family.space.parameters:
+            if parameter.name.split("__")[-1] == "n_neighbors" and parameter.high is not None:
+                wanted[f"model.space.{parameter.name}.high"] = int(parameter.high)
+    for name, value in wanted.items():
+        if value > smallest:
             raise ConfigError(
-                f"{name.replace('model__', 'model.estimator.')} is {value}, but the smallest "
-                f"training fold has {smallest} rows"
+                f"{name} is {value}, but the smallest training fold has {smallest} rows"
             )
 
 
@@ -314,27 +366,25 @@ class _Work:
     def __init__(
         self,
         cell: Cell,
-        dataset: Dataset,
-        splits: Sequence[Split],
+        loaded: _Loaded,
         writer: runs.RunWriter,
         engine: Engine,
         *,
         retry_failed: bool = False,
     ) -> None:
         self.cell, self.plan, self.config = cell, cell.plan, cell.plan.config
-        self.dataset, self.splits, self.writer, self.engine = dataset, splits, writer, engine
-        self.retry_failed = retry_failed
-        self.y = _codes(dataset)
+        self.dataset, self.y, self.splits = loaded.dataset, loaded.y, loaded.splits
+        self.writer, self.engine, self.retry_failed = writer, engine, retry_failed
         self.done = 0
         self.total = self._count_tasks()
         engine.expect(self.total)
-        segments = tuple(dataset.segments)
-        key = f"{dataset.fingerprint} {list(dataset.X.columns)}"
-        self.table = engine.share(Table(dataset.X, self.y, segments), key)
+        table = Table(self.dataset.X, self.y, tuple(self.dataset.segments))
+        # By object: cells of a sweep with the same data section share it.
+        self.table = engine.share(table, f"{self.dataset.fingerprint} {id(self.dataset)}")
         self.bench: Shared[Bench] | None = None
         self.searches: dict[str, RowsSearch] = {}
-        if self.plan.families:
-            self._open_searches()
+        if loaded.inner:
+            self._open_searches(loaded.inner)
         self.results: dict[str, list[FoldResult | None]] = {}
         self.choices: dict[str, Choice] = {}
         self.turn = asyncio.Lock()
@@ -346,27 +396,14 @@ class _Work:
             search = len(plan.studies) * 60 * self.config.search.inner_splits
         return plan.n_fits + len(plan.baselines) * len(self.splits) + search
 
-    def _open_searches(self) -> None:
+    def _open_searches(self, inner: Mapping[str, tuple[Split, ...]]) -> None:
         """Open the studies, and share with the workers what all trials stand on."""
         plan, config, search = self.plan, self.config, self.config.search
         journal = Journal(self.writer.make_folder(runs.STUDIES) / Path(runs.JOURNAL).name)
-        training: dict[str, tuple[tuple[int, ...], Codes]] = {
-            rows_name(split.repeat, split.fold): ((split.repeat, split.fold), split.train)
-            for split in self.splits
-        }
-        if config.evaluation.final_model:
-            training[FINAL] = ((), np.arange(len(self.y)))
-        inner = {
-            rows: make_inner_splits(
-                outer, numbers, self.y, self.dataset.groups, search.inner_splits,
-                config.run.split_seed,
-            )
-            for rows, (outer, numbers) in training.items()
-        }  # fmt: skip
         bench = Bench(
             name=str(self.writer.path),
             pipelines={name: family.pipeline for name, family in plan.families.items()},
-            splits=inner,
+            splits=dict(inner),
             metrics=plan.metrics,
             early_stopping=search.early_stopping,
             early_stopping_share=search.early_stopping_share,
@@ -718,17 +755,21 @@ def _split_findings(dataset: Dataset, splits: Sequence[Split]) -> list[Finding]:
 
 
 _LIBRARIES = (
+    "cmaes",
+    "distributed",
     "hydra-core",
     "joblib",
     "lightgbm",
     "numpy",
     "omegaconf",
+    "optuna",
     "pandas",
     "pyarrow",
     "scikit-learn",
     "scipy",
     "skops",
     "sqlalchemy",
+    "torch",
     "xgboost",
     "xgboost-cpu",
 )

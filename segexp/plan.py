@@ -179,9 +179,19 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
             f"{_what_changed(run, config)}; undo that, or start a new run"
         )
     content = asdict(config)
-    for word, override in zip(words, parse_words(words), strict=True):
+    overrides = dict(zip(words, parse_words(words), strict=True))
+    # A run directory may come from a stranger: it makes segexp import nothing by itself.
+    allowed = [o.value() for o in overrides.values() if o.key_or_group == "run.packages"]
+    if (packages := config.run.packages) and packages not in allowed:
+        raise RunError(
+            f"{run.path} needs your own packages, {', '.join(packages)}; allow them by the word "
+            f"run.packages=[{','.join(packages)}]"
+        )
+    for word, override in overrides.items():
         key = override.key_or_group
         section, _, name = key.partition(".")
+        if key == "run.packages" and override.value() == packages:
+            continue
         if key not in RESUMABLE and section != "engine":
             before = content.get(section, {})
             was = f" (it began with {before[name]!r})" if name in before else ""
@@ -275,6 +285,49 @@ def find_done(plan: Plan) -> list[Path]:
     folders = (file_name(plan.config.dataset.name), f"{SWEEPS}/*")
     found = {path for folder in folders for path in outputs.glob(f"{folder}/*-{plan.run_name}*")}
     return [path for path in sorted(found, key=lambda path: path.name) if _is_completed(path)]
+
+
+def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
+    """Estimate the wall time of an experiment from the newest past run of the same kind.
+
+    Of the same data set, preprocessing and model, with or without a search. None where there is
+    none, or where a clock ends the search.
+
+    Parameters
+    ----------
+    n_workers : int
+        Processes that share the work.
+    """
+    config = plan.config
+    outputs = Path(config.run.outputs).expanduser()
+    kind = "-".join(plan.run_name.split("-")[:-2])
+    folders = (file_name(config.dataset.name), f"{SWEEPS}/*")
+    found = {path for folder in folders for path in outputs.glob(f"{folder}/*-{kind}-*")}
+    for path in sorted(found, key=lambda path: path.name, reverse=True):
+        try:
+            run = runs.open_run(path)
+            same = run.manifest.get("dataset", {}).get("name") == config.dataset.name
+            if run.status != runs.COMPLETED or not same:
+                continue
+            timings = run.read_timings()
+            fit_s = float((timings["fit_seconds"] + timings["predict_seconds"]).mean())
+            trial_s = _seconds_per_inner_fold(run, fit_s)
+        except (RunError, AttributeError):  # somebody else's folder, or a damaged one
+            continue
+        n_search_fits = plan.n_search_fits
+        if n_search_fits is None:
+            return config.search.timeout_s
+        return (plan.n_fits * fit_s + n_search_fits * trial_s) / n_workers
+    return None
+
+
+def _seconds_per_inner_fold(run: runs.Run, fit_s: float) -> float:
+    """Return what an inner fold of a trial costs on average, those left out counting nothing."""
+    if not (run.path / runs.TRIALS).is_file():
+        return fit_s  # of more rows, but nothing is pruned or stopped there
+    trials = run.read_trials()
+    inner_splits = read_config(run.path / runs.CONFIG).search.inner_splits
+    return float(trials["seconds"].sum()) / (len(trials) * inner_splits)
 
 
 def _is_completed(path: Path) -> bool:

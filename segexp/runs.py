@@ -212,6 +212,13 @@ class Run:
         """Return the long table ``baseline, repeat, fold, metric, value``."""
         return _read_csv(self.path / BASELINES, {"baseline": str, **_SCORE_COLUMNS})
 
+    def read_timings(self) -> pd.DataFrame:
+        """Return ``repeat, fold, fit_seconds, predict_seconds``."""
+        return _read_csv(
+            self.path / TIMINGS,
+            {"repeat": int, "fold": int, "fit_seconds": float, "predict_seconds": float},
+        )
+
     def read_importance(self) -> pd.DataFrame:
         """Return the long table ``kind, feature, mean, std``."""
         return _read_csv(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import segexp.runs as runs
 from segexp.config.compose import config_hash
+from segexp.config.schema import EngineConfig
 from segexp.engine import Engine, open_engine
 from segexp.errors import ConfigError, SegexpError
 from segexp.experiment import (
@@ -69,14 +71,14 @@ def run_sweep(
 
     Raises
     ------
+    ConfigError
+        If the cells want different engines.
     RunError
         If the sweep directory cannot be made.
     """
+    engine = _shared_engine(plans)
+    plans, cell_words = distinct_cells(plans, cell_words)
     hashes = [config_hash(plan.recorded) for plan in plans]
-    first = {own: i for i, own in reversed(list(enumerate(hashes)))}
-    kept = sorted(first.values())  # two cells may come to the same config
-    plans, cell_words = [plans[i] for i in kept], [cell_words[i] for i in kept]
-    hashes = [hashes[i] for i in kept]
     name = hashlib.sha256("".join(hashes).encode()).hexdigest()[:8]
     outputs = Path(plans[0].config.run.outputs).expanduser() / SWEEPS
     cells = [
@@ -86,8 +88,25 @@ def run_sweep(
     manifest = {"words": list(words), "config_dir": config_dir, "cells": cells}
     with runs.new_sweep(outputs, f"{len(plans)}cells-{name}", manifest) as writer:
         work = _SweepWork(writer, plans, reporter or SweepReporter(), config_dir)
-        run_to_end(work.finish(force=force))
+        run_to_end(work.finish(engine, force=force))
     return runs.open_sweep(writer.path)
+
+
+def distinct_cells(
+    plans: Sequence[Plan], cell_words: Sequence[Sequence[str]]
+) -> tuple[list[Plan], list[Sequence[str]]]:
+    """Return the cells without those that come to the config of an earlier one.
+
+    Raises
+    ------
+    ConfigError
+        If the cells want different engines.
+    """
+    _shared_engine(plans)
+    first: dict[str, tuple[Plan, Sequence[str]]] = {}
+    for plan, words in zip(plans, cell_words, strict=True):
+        first.setdefault(config_hash(plan.recorded), (plan, words))
+    return [plan for plan, _ in first.values()], [words for _, words in first.values()]
 
 
 def resume_sweep(
@@ -105,12 +124,28 @@ def resume_sweep(
         One per cell, of the config that the cell began with.
     retry_failed : bool
         Also run again what failed.
+
+    Raises
+    ------
+    ConfigError
+        If the cells want different engines.
+    RunError
+        If another process is at work there.
     """
+    engine = _shared_engine(plans)
     with runs.continue_sweep(sweep) as writer:
         config_dir = sweep.manifest.get("config_dir")
         work = _SweepWork(writer, plans, reporter or SweepReporter(), config_dir)
-        run_to_end(work.finish(retry_failed=retry_failed))
+        run_to_end(work.finish(engine, retry_failed=retry_failed))
     return runs.open_sweep(sweep.path)
+
+
+def _shared_engine(plans: Sequence[Plan]) -> EngineConfig:
+    """Return the engine of all cells."""
+    first, *others = [plan.config.engine for plan in plans]
+    if any(engine != first for engine in others):
+        raise ConfigError("engine.* must be the same for all cells: they share the workers")
+    return first
 
 
 class _SweepWork:
@@ -127,12 +162,10 @@ class _SweepWork:
         self.said = ["--config-dir", config_dir] if config_dir else []
         self.datasets = Datasets()
 
-    async def finish(self, *, force: bool = False, retry_failed: bool = False) -> None:
+    async def finish(
+        self, config: EngineConfig, *, force: bool = False, retry_failed: bool = False
+    ) -> None:
         """Run the cells that are not done, a few at a time."""
-        engines = {repr(plan.config.engine): plan.config.engine for plan in self.plans}
-        if len(engines) > 1:
-            raise ConfigError("engine.* must be the same for all cells: they share the workers")
-        (config,) = engines.values()
         async with open_engine(config, report=self.reporter.say) as engine:
             # One more than there are workers, so that the tail of a cell leaves nobody idle.
             gate = asyncio.Semaphore(engine.n_workers + 1)
@@ -148,7 +181,11 @@ class _SweepWork:
     async def _cell(self, number: int, engine: Engine, *, force: bool, retry_failed: bool) -> None:
         """Do one cell; what goes wrong is written down and stops no other."""
         entry, plan = self.writer.cells[number], self.plans[number]
-        if entry["status"] in (runs.COMPLETED, DONE_ALREADY):
+        begun = self._find_begun(entry, plan)
+        # More trials may be wanted of what is completed.
+        has = begun.manifest.get("config_hash") if begun else entry["config_hash"]
+        has_all = has == config_hash(plan.recorded)
+        if entry["status"] in (runs.COMPLETED, DONE_ALREADY) and has_all:
             return
         if entry["status"] == runs.FAILED and not retry_failed:
             return
@@ -161,9 +198,9 @@ class _SweepWork:
         )
         run: runs.Run | None = None
         try:
-            begun = self._find_begun(entry["config_hash"])
             same = None if force else find_same(plan, self.datasets, cell.reporter)
-            if begun is not None and begun.status != runs.COMPLETED:
+            if begun is not None and not (begun.status == runs.COMPLETED and has_all):
+                begun.check_facts()
                 self._note(number, runs.RUNNING, begun)
                 run = await resume_cell(
                     begun, cell, engine, self.datasets, retry_failed=retry_failed
@@ -178,7 +215,7 @@ class _SweepWork:
                 status, cause = runs.COMPLETED, None
         except SegexpError as error:
             status, cause = runs.FAILED, str(error)
-            run = self._find_begun(entry["config_hash"])
+            run = self._find_begun(entry, plan)
         self._note(number, status, run, cause)
         self.reporter.ended(number, status, run, cause)
 
@@ -188,9 +225,12 @@ class _SweepWork:
         path = os.path.relpath(run.path, self.writer.path) if run else None
         self.writer.update_cell(number, status=status, path=path, cause=cause)
 
-    def _find_begun(self, own_hash: str) -> runs.Run | None:
-        """Return the newest run of a config in this sweep's directory."""
-        for path in sorted(self.writer.path.glob(f"*-{own_hash}*"), reverse=True):
+    def _find_begun(self, entry: Mapping[str, Any], plan: Plan) -> runs.Run | None:
+        """Return the newest run of a cell in this sweep's directory."""
+        # A run that was given more trials keeps its name.
+        hashes = dict.fromkeys([config_hash(plan.recorded), str(entry["config_hash"])])
+        found = [path for own in hashes for path in self.writer.path.glob(f"*-{own}*")]
+        for path in sorted(found, key=lambda path: path.name, reverse=True):
             try:
                 return runs.open_run(path)
             except SegexpError:

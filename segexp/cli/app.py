@@ -121,11 +121,17 @@ def resume(
 )
 def rerun(
     run: Annotated[str, typer.Argument(metavar="DIR", help="A completed run directory.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORDS]...", help="Another engine: engine.n_jobs=N.", show_default=False
+        ),
+    ] = None,
 ) -> int:
     """Run the recorded config again and say whether the numbers are the same."""
     from segexp.cli.resume import execute_rerun
 
-    return execute_rerun(run)
+    return execute_rerun(run, words or [])
 
 
 @app.command(epilog="Example: segexp plan dataset=automobile model=lightgbm,svm")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from segexp.errors import ConfigError, SegexpError
 
 if TYPE_CHECKING:
+    from segexp.config.space import Parameter
     from segexp.plan import Plan
 
 
@@ -65,21 +66,80 @@ def execute(words: Sequence[str], config_dir: str | None) -> int:
 
 def _print_grid(words: Sequence[str], cells: Sequence[Cell]) -> None:
     from segexp.cli.console import add_row, say, show_table, table
+    from segexp.cli.sweep_view import varying_words
     from segexp.plan import find_done
 
-    made = table(f"{len(cells)} cells", ("cell", "fits", "done already"), right=("fits",))
+    columns = ("cell", "fits", "trials", "time", "done already")
+    made = table(f"{len(cells)} cells", columns, right=("fits", "trials", "time"))
     total, left = 0, 0
+    times: list[float | None] = []
+    clocked = False
     for cell in cells:
-        varying = " ".join(word for word in cell.words if word not in words) or "defaults"
+        varying = varying_words(cell.words, words)
         if cell.plan is None:
-            add_row(made, varying, "-", f"wrong: {cell.error}", style="red")
+            add_row(made, varying, "-", "-", "-", f"wrong: {cell.error}", style="red")
             continue
         done = find_done(cell.plan)
-        total += cell.plan.n_fits
-        left += 0 if done else cell.plan.n_fits
-        add_row(made, varying, cell.plan.n_fits, done[-1] if done else "no")
+        fits = cell.plan.n_fits + (cell.plan.n_search_fits or 0)
+        clocked = clocked or cell.plan.n_search_fits is None
+        total += fits
+        left += 0 if done else fits
+        if not done:
+            times.append(_estimate(cell.plan))
+        add_row(
+            made, varying, f"{fits:,}", _trials(cell.plan),
+            "-" if done else _duration(times[-1]), done[-1] if done else "no",
+        )  # fmt: skip
     show_table(made)
-    say(f"{total} fits in all, {left} of them in cells that are not done yet")
+    more = ", and those of searches that a clock ends" if clocked else ""
+    say(f"{total:,} fits in all{more}; {left:,} of them in cells that are not done yet")
+    known = [time for time in times if time is not None]
+    if known:
+        unknown = len(times) - len(known)
+        rest = f", without {unknown} cell(s) of which there is no past run" if unknown else ""
+        say(f"about {_duration(sum(known))}, going by past runs{rest}")
+
+
+def _estimate(plan: Plan) -> float | None:
+    import os
+
+    from segexp.plan import estimate_seconds
+
+    n_jobs = plan.config.engine.n_jobs
+    return estimate_seconds(plan, (os.cpu_count() or 1) if n_jobs == -1 else n_jobs)
+
+
+def _duration(seconds: float | None) -> str:
+    """Return a duration for people."""
+    if seconds is None:
+        return "?"
+    if seconds < 60:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _trials(plan: Plan) -> str:
+    """Say how many trials there may be: studies times trials of each."""
+    if not plan.families:
+        return "-"
+    n_trials = plan.n_trials
+    return f"{len(plan.studies)} x {n_trials if n_trials is not None else '?'}"
+
+
+def _search_text(plan: Plan) -> str:
+    """Say a search in words."""
+    search = plan.config.search
+    if not plan.families:
+        return "none"
+    models = f" over {', '.join(plan.families)}" if search.candidates else ""
+    limits = [f"{plan.n_trials} trials each" if plan.n_trials is not None else ""]
+    limits += [f"{search.timeout} in all" if search.timeout else ""]
+    limits += [f"until {search.patience} bring nothing" if search.patience else ""]
+    return (
+        f"{search.name}{models}: {len(plan.studies)} studies, "
+        f"{', '.join(limit for limit in limits if limit)}; {search.inner_splits} inner folds, "
+        f"pruner {search.pruner}"
+    )
 
 
 def _print_one(plan: Plan) -> None:
@@ -94,23 +154,42 @@ def _print_one(plan: Plan) -> None:
     add_row(made, "dataset", f"{config.dataset.name}{synthetic}, target {config.dataset.target}")
     add_row(made, "preprocessing", config.preprocessing.name)
     add_row(made, "model", f"{config.model.name}: {config.model.estimator['_target_']}")
-    add_row(made, "search", config.search.name)
+    add_row(made, "search", _search_text(plan))
     add_row(made, "evaluation", protocol_text(asdict(evaluation)))
     add_row(made, "metric", evaluation.metric)
-    add_row(made, "fits", f"{plan.n_fits} of the model, beside {len(plan.baselines)} baseline(s)")
+    searching = f", {plan.n_search_fits:,} at most in the search" if plan.n_search_fits else ""
+    add_row(
+        made, "fits",
+        f"{plan.n_fits} of the model{searching}, beside {len(plan.baselines)} baseline(s)",
+    )  # fmt: skip
+    add_row(made, "time, by past runs", _duration(_estimate(plan)))
     add_row(made, "seeds", f"run.seed={config.run.seed} run.split_seed={config.run.split_seed}")
     done = find_done(plan)
     add_row(made, "done already", done[-1] if done else "no")
     add_row(made, "lands in", f"{config.run.outputs}/{config.dataset.name}/<time>-{plan.run_name}")
     show_table(made)
-    rows = [(group, p) for group, space in plan.spaces.items() for p in space]
+    rows = _space_rows(plan)
     if rows:
-        space = table(
-            "search space (not searched: search=none)" if config.search.name == "none"
-            else "search space",
-            ("parameter", "values"),
-        )  # fmt: skip
-        for group, parameter in rows:
-            add_row(space, f"{group}.space.{parameter.name}", parameter)
+        note = "" if plan.families else " (not searched: search=none)"
+        space = table(f"search space{note}", ("parameter", "values"))
+        for name, parameter in rows:
+            add_row(space, name, parameter)
         show_table(space)
     say("everything was checked, nothing was run")
+
+
+def _space_rows(plan: Plan) -> list[tuple[str, Parameter]]:
+    search = plan.config.search
+    if search.candidates:
+        return [
+            (f"search.candidates.{model}.space.{parameter.name}", parameter)
+            for model, family in plan.families.items()
+            for parameter in family.space.parameters
+        ]
+    untouched = () if search.tune_preprocessing or not plan.families else ("preprocessing",)
+    return [
+        (f"{group}.space.{parameter.name}", parameter)
+        for group, space in plan.spaces.items()
+        if group not in untouched
+        for parameter in space
+    ]

@@ -101,7 +101,7 @@ def _plan_of_cell(sweep: Sweep, cell: dict[str, object], words: Sequence[str]) -
     return plan
 
 
-def execute_rerun(path: str) -> int:
+def execute_rerun(path: str, words: Sequence[str]) -> int:
     """Run a recorded config again and say whether the numbers are the same."""
     from segexp.cli.console import reporting, say
     from segexp.cli.run import interrupted
@@ -114,9 +114,9 @@ def execute_rerun(path: str) -> int:
     if run.status != COMPLETED:
         raise RunError(f"{run.path} is {run.status}, and only a completed run can be checked")
     scores = run.read_scores()
-    plan = plan_experiment(recorded_config(run))
+    plan = plan_experiment(recorded_config(run, words))
     datasets = Datasets()
-    words = shlex.split(run.read_overrides())[2:]
+    said = shlex.split(run.read_overrides())[2:]
     with reporting() as reporter, interrupted():
         fingerprint = datasets.load(plan.config, reporter.say).fingerprint
         if fingerprint != (recorded := run.manifest["dataset"]["fingerprint"]):
@@ -124,9 +124,7 @@ def execute_rerun(path: str) -> int:
                 f"{run.path} was made with other data (fingerprint {recorded}, now {fingerprint}), "
                 f"so its numbers cannot come again"
             )
-        again = run_experiment(
-            plan, words, reporter, datasets=datasets, counts=_counts(run) or None
-        )
+        again = run_experiment(plan, said, reporter, datasets=datasets, counts=_counts(run) or None)
     say(f"run again: {again.path}")
     return _print_differences(run, again, scores, again.read_scores())
 

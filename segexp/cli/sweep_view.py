@@ -30,7 +30,7 @@ def print_sweep(sweep: Sweep) -> int:
         The exit code: 1 if a cell failed.
     """
     from segexp.errors import SegexpError
-    from segexp.runs import COMPLETED, FAILED, open_run
+    from segexp.runs import COMPLETED, FAILED, RUNNING, open_run
     from segexp.sweep import DONE_ALREADY
 
     words = sweep.manifest["words"]
@@ -38,7 +38,8 @@ def print_sweep(sweep: Sweep) -> int:
     others: list[tuple[str, str, str]] = []
     for cell in sweep.cells:
         name = varying_words(cell["words"], words)
-        status = cell["status"]
+        # A cell that says `running` is what its sweep is: a killed one could not say more.
+        status = sweep.status if cell["status"] == RUNNING else cell["status"]
         if status in (COMPLETED, DONE_ALREADY) and cell["path"]:
             try:
                 run = open_run(Path(os.path.normpath(sweep.path / cell["path"])))

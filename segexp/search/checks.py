@@ -295,8 +295,8 @@ def selection_optimism(
     return Check(
         "selection_optimism",
         f"the winners scored {selection:.4f} {metric.replace('_', ' ')} where they were selected "
-        f"and {outer:.4f} on held-out folds, more than two standard errors worse: the search fitted "
-        f"the inner folds",
+        f"and {outer:.4f} on held-out folds, more than two standard errors worse: the search "
+        f"fitted the inner folds",
         "judge trials on more rows (search.inner_splits=10), or try fewer of them",
     )
 

@@ -235,9 +235,13 @@ class _Attempt:
     def judge(self, model: BaseEstimator, fold: _PreparedFold) -> tuple[float, ...]:
         """Return the metrics on the test rows; raise if one of them is not a number."""
         segments, truth = self.table.segments, fold.test.y
-        fitted = Pipeline([("preprocessing", _Prepared(fold.test.X)), ("model", model)])
-        rows: Any = truth  # how many there are is all that is asked of them
-        predicted, probabilities = predict(fitted, rows, len(segments))
+        probabilities = None
+        if any(metric_by_name(name).needs_probabilities for name in self.bench.metrics):
+            fitted = Pipeline([("preprocessing", _Prepared(fold.test.X)), ("model", model)])
+            rows: Any = truth  # how many there are is all that is asked of them
+            predicted, probabilities = predict(fitted, rows, len(segments))
+        else:  # many models would do all their work once more for probabilities
+            predicted = np.asarray(model.predict(fold.test.X)).astype(int)
         values = []
         for name in self.bench.metrics:
             if probabilities is None and metric_by_name(name).needs_probabilities:

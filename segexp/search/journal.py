@@ -8,9 +8,10 @@ search that is killed at any moment is rebuilt from these lines.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.storages import JournalStorage
@@ -24,15 +25,13 @@ logger = logging.getLogger(__name__)
 
 
 def repair_journal(path: Path) -> int:
-    """Cut an unfinished last line off a journal, and remove the lock of a process that died.
+    """Cut an unfinished last line off a journal.
 
     Returns
     -------
     int
         Bytes that were cut off. Optuna would append to the torn line, and then read neither.
     """
-    # Its owner is gone: only the process that owns the run directory writes here.
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     if not path.exists():
         return 0
     content = path.read_bytes()
@@ -42,6 +41,41 @@ def repair_journal(path: Path) -> int:
             file.truncate(len(content) - torn)
         logger.warning("%s: cut off %d bytes of a line that was not finished", path.name, torn)
     return torn
+
+
+class _NoLock:
+    """The run directory has one owner, who writes from one thread."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+class _OwnFile(JournalFileBackend):
+    """The file of a journal that only this process writes; several lines can go in one write."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lock_obj=cast(Any, _NoLock()))
+        self._held: list[dict[str, Any]] | None = None
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        if self._held is None:
+            super().append_logs(logs)
+        else:
+            self._held.extend(logs)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write the lines of the block at its end, with one flush to the disk."""
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            if held:
+                super().append_logs(held)
 
 
 class Journal:
@@ -62,7 +96,8 @@ class Journal:
         self.path = path
         repair_journal(path)
         try:
-            self._storage = JournalStorage(JournalFileBackend(str(path)))
+            self._file = _OwnFile(path)
+            self._storage = JournalStorage(self._file)
         except (OSError, ValueError, KeyError) as error:
             raise RunError(f"{path} cannot be read as a journal of studies: {error}") from error
 
@@ -98,7 +133,7 @@ class Journal:
                     f"{self.path}: study {name} was begun with {key} "
                     f"{_difference(known[key], value)}; undo the change, or start a new run"
                 )
-        return StudyLog(self._storage, study)
+        return StudyLog(self._file, self._storage, study)
 
 
 def _difference(before: Any, now: Any) -> str:
@@ -113,7 +148,8 @@ def _difference(before: Any, now: Any) -> str:
 class StudyLog:
     """The lines of one study."""
 
-    def __init__(self, storage: JournalStorage, study: optuna.Study) -> None:
+    def __init__(self, file: _OwnFile, storage: JournalStorage, study: optuna.Study) -> None:
+        self._file = file
         self._storage = storage
         self._study = study
 
@@ -127,9 +163,10 @@ class StudyLog:
 
     def fold(self, trial_id: int, fold: int, score: Mapping[str, Any], mean: float | None) -> None:
         """Record the score of an inner fold, and the mean so far for who looks on."""
-        self._storage.set_trial_user_attr(trial_id, f"fold {fold}", dict(score))
-        if mean is not None:
-            self._storage.set_trial_intermediate_value(trial_id, fold, mean)
+        with self._file.together():
+            self._storage.set_trial_user_attr(trial_id, f"fold {fold}", dict(score))
+            if mean is not None:
+                self._storage.set_trial_intermediate_value(trial_id, fold, mean)
 
     def end(
         self,
@@ -140,11 +177,12 @@ class StudyLog:
         constraints: Mapping[str, Any],
     ) -> None:
         """Record the end of a trial; the state is written last."""
-        for key, value in attributes.items():
-            self._storage.set_trial_user_attr(trial_id, key, value)
-        for key, value in constraints.items():
-            self._storage.set_trial_system_attr(trial_id, key, value)
-        self._storage.set_trial_state_values(trial_id, state, values)
+        with self._file.together():
+            for key, value in attributes.items():
+                self._storage.set_trial_user_attr(trial_id, key, value)
+            for key, value in constraints.items():
+                self._storage.set_trial_system_attr(trial_id, key, value)
+            self._storage.set_trial_state_values(trial_id, state, values)
 
     @property
     def stop(self) -> Mapping[str, Any] | None:
