@@ -419,6 +419,11 @@ class SearchConfig:
             len(set(self.models)) == len(self.models),
             f"search.models names a model twice: {self.models}",
         )
+        _require(
+            self.n_trials is None or self.n_trials >= len(self.models),
+            f"search.n_trials={self.n_trials} is fewer than the {len(self.models)} models of "
+            f"search.models",
+        )
         for name in self.candidates:
             _require(
                 name in self.models,
