@@ -4,7 +4,7 @@ All sides search the same space of the same pipeline on the same inner folds of 
 rows of the automobile customers, one thread per fit. Ratios: median (smallest to largest).
 
 waste
-    CPU per trial, one process, pruning and early stopping off. segexp runs a real study (TPE,
+    CPU per trial, one process, pruning and staged rounds off. segexp runs a real study (TPE,
     journal on disk, inline engine); what it suggests is what the others judge. All fold scores
     must agree to 1e-12. bare: clone, set_params, fit, predict, accuracy on prepared arrays.
     segexp: all of the study, also its preprocessing of each inner fold. segexp, prepared: the same
@@ -12,14 +12,13 @@ waste
     find them. Optuna: the sets enqueued in a study in memory, cross_val_score over the pipeline.
     GridSearchCV: the sets as its grid, without refit.
 quality
-    Wall time on two cores. Optuna: TPESampler, cross_val_score, N trials, n_jobs=2. segexp: its
-    defaults, from nothing (worker start included) until a trial that ran in full is as good as
-    Optuna's best; "inf" where its N trials do not get there. "/ N trials" is against Optuna's
-    whole search, "/ to its best" against the moment that found its best, which it could not know.
-    Each seed is another outer split; sides take turns in going first. Inner scores of segexp's
-    boosters come from models that stopped early. The outer score does not depend on that: both
-    winners are refitted on the training rows (those boosters with the rounds that they kept) and
-    judged on the rows held out.
+    Wall time on two cores. Optuna: TPESampler, cross_val_score, N trials, n_jobs=2. segexp, its
+    defaults, then gets as much wall time, from nothing (worker start included), for as many trials
+    as it can make. To reach: until a trial that ran in full is as good as Optuna's best of N
+    trials; "inf" where that did not happen in this time. "/ N trials" is against Optuna's whole
+    search, "/ to its best" against the moment that found its best, which it could not know. Each
+    seed is another outer split. Both winners are refitted on the training rows and judged on the
+    rows held out.
 scaling
     Wall time of the same search in this process and on two workers, pruning off. Cold: with the
     start of the workers; warm: where an earlier search has started them and imported everything.
@@ -67,13 +66,14 @@ from segexp.search.study import COMPLETE, Study, Trial
 FIVE = ("lightgbm", "xgboost", "random_forest", "logistic_regression", "knn")
 MODELS = {"waste": FIVE, "quality": FIVE, "scaling": ("lightgbm", "random_forest")}
 TRIALS = {"waste": 10, "quality": 60, "scaling": 16}
-FULL = ("search.pruner=none", "search.early_stopping=null", "search.start_from_defaults=false")
+FULL = ("search.pruner=none", "search.staged_rounds=null", "search.start_from_defaults=false")
 SUGGESTIONS = (10, 60, 200)
 VARIANTS = {
     "shipped": (),
     "no default first": ("search.start_from_defaults=false",),
     "no pruning": ("search.pruner=none",),
-    "no early stopping": ("search.early_stopping=null",),
+    "no staged rounds": ("search.staged_rounds=null",),
+    "early stopping": ("search.staged_rounds=null", "search.early_stopping=20"),
 }
 ROWS = rows_name(0, 0)
 
@@ -141,8 +141,9 @@ def open_search(ground: Ground, folder: str, seed: int) -> RowsSearch:
 
 
 async def search_on(
-    engine: Engine, ground: Ground, *, seed: int = 0, bench: str = "", begun: float | None = None
-) -> Found:
+    engine: Engine, ground: Ground, *, seed: int = 0, bench: str = "",
+    begun: float | None = None, limit_s: float | None = None,
+) -> Found:  # fmt: skip
     """Search as `segexp run` does; ``bench`` names folds to share with an earlier search."""
     start = time.perf_counter() if begun is None else begun
     config = ground.plan.config
@@ -159,18 +160,23 @@ async def search_on(
         choice = await search.run(
             Bed(engine, engine.share(ground.table, "table"), shared),
             lambda study, trial: told_at.append((time.perf_counter() - start, trial)),
+            limit_s,
         )
         engine.forget(shared)
     return Found(search.studies[ground.model], choice, time.perf_counter() - start, told_at)
 
 
-def search(ground: Ground, *, seed: int = 0, bench: str = "") -> Found:
+def search(
+    ground: Ground, *, seed: int = 0, bench: str = "", limit_s: float | None = None
+) -> Found:
     """Search on an engine of its own."""
 
     async def on_engine() -> Found:
         begun = time.perf_counter()
         async with open_engine(ground.plan.config.engine) as engine:
-            return await search_on(engine, ground, seed=seed, bench=bench, begun=begun)
+            return await search_on(
+                engine, ground, seed=seed, bench=bench, begun=begun, limit_s=limit_s
+            )
 
     return run_to_end(on_engine())
 
@@ -310,9 +316,12 @@ def run_optuna(model: str, n_trials: int, seed: int) -> dict[str, Any]:
     }
 
 
-def run_segexp(model: str, n_trials: int, seed: int, variant: str) -> tuple[Found, float]:
-    ground = make_ground(model, n_trials, seed, *VARIANTS[variant], n_jobs=2)
-    found = search(ground, seed=seed)
+def run_segexp(
+    model: str, n_trials: int, seed: int, variant: str, limit_s: float
+) -> tuple[Found, float]:
+    """Search for as long as Optuna did, with as many trials as there is time for."""
+    ground = make_ground(model, 10 * n_trials, seed, *VARIANTS[variant], n_jobs=2)
+    found = search(ground, seed=seed, limit_s=limit_s)
     return found, outer_score(ground, found.choice.pipeline)
 
 
@@ -324,6 +333,7 @@ def compare(theirs: Mapping[str, Any], found: Found, outer: float) -> dict[str, 
         **theirs,
         "segexp_best": next(iter(found.choice.values.values())),
         "segexp_seconds": found.seconds,
+        "segexp_trials": found.study.n_asked,
         "segexp_outer": outer,
         "segexp_states": " ".join(f"{k}={v}" for k, v in found.choice.states.items()),
         "seconds_to_reach": there[0][0] if there else math.inf,
@@ -337,15 +347,18 @@ def measure_quality(
 ) -> None:
     variants = list(VARIANTS)[: None if ablate else 1]
     print(f"\nquality: {n_trials} trials, two cores, {seeds} seeds; ratios of wall time")
-    show_row("model, variant", ("to reach / N trials", "/ to its best", "whole / whole"))
+    show_row("model, variant", ("to reach / N trials", "/ to its best", "trials made"))
     rows = []
     for model in models:
         for seed in range(seeds):
             sides: dict[str | None, Any] = {}
-            for side in (None, *variants)[:: -1 if seed % 2 else 1]:
+            for side in (None, *variants):
                 gc.collect()
-                act = partial(run_segexp, variant=side) if side else run_optuna
-                sides[side] = act(model, n_trials, seed)
+                if side is None:
+                    sides[side] = run_optuna(model, n_trials, seed)
+                else:
+                    limit_s = sides[None]["optuna_seconds"]
+                    sides[side] = run_segexp(model, n_trials, seed, side, limit_s)
                 tell(f"quality, {model}, {side or 'Optuna'}", seed, seeds)
             for side in variants:
                 label = {"model": model, "seed": seed, "variant": side}
@@ -360,8 +373,8 @@ def measure_quality(
 def show_quality(label: str, rows: pd.DataFrame) -> None:
     whole, to_best = rows["optuna_seconds"], rows["optuna_seconds_to_best"]
     to_reach, gains = rows["seconds_to_reach"], rows["segexp_outer"] - rows["optuna_outer"]
-    ratios = (to_reach / whole, to_reach / to_best, rows["segexp_seconds"] / whole)
-    show_row(label, [spread(ratio) for ratio in ratios])
+    cells = [spread(to_reach / whole), spread(to_reach / to_best)]
+    show_row(label, [*cells, spread(rows["segexp_trials"])])
     inner = (rows["segexp_best"] - rows["optuna_best"]).mean()
     ours, theirs = rows["segexp_outer"].mean(), rows["optuna_outer"].mean()
     print(

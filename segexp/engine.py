@@ -38,6 +38,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import joblib
 from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import ThreadpoolController
 
@@ -673,6 +674,8 @@ class _Processes:
         self.n_workers = n_workers
         self._threads = threads
         self._folder = tempfile.TemporaryDirectory(prefix="segexp-", ignore_cleanup_errors=True)
+        # Customers' data do not stay behind where this process is killed.
+        resource_tracker.register(self._folder.name, "folder")
         self._files: dict[str, _File] = {}
         self._n_files = 0
         self._executor = self._start()
@@ -738,6 +741,7 @@ class _Processes:
             self._executor.shutdown(kill_workers=busy)
         finally:
             self._folder.cleanup()
+            resource_tracker.unregister(self._folder.name, "folder")
 
 
 # --------------------------------------------------------------------------------------

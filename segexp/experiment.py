@@ -260,8 +260,10 @@ async def resume_cell(
     _check_same_data(run, loaded)
     with runs.continue_run(run) as writer:
         logger.info("resumed")
+        # A kill between the two leaves the former config, which is as good.
+        former = run.manifest["config_hash"]
+        writer.update(config_hash=config_hash(cell.plan.recorded), former_config_hash=former)
         writer.write_text(runs.CONFIG, config_to_yaml(cell.plan.recorded))
-        writer.update(config_hash=config_hash(cell.plan.recorded))
         await _Work(cell, loaded, writer, engine, retry_failed=retry_failed).finish()
     return runs.open_run(run.path)
 

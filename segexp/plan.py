@@ -173,7 +173,8 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
         If ``config.yaml`` was changed since the run began, or a word would change its numbers.
     """
     config = read_config(run.path / runs.CONFIG)
-    if config_hash(config) != run.manifest.get("config_hash"):
+    known = (run.manifest.get("config_hash"), run.manifest.get("former_config_hash"))
+    if config_hash(config) not in known:
         raise RunError(
             f"{run.path / runs.CONFIG} was changed since the run began"
             f"{_what_changed(run, config)}; undo that, or start a new run"
@@ -193,8 +194,8 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
         if key == "run.packages" and override.value() == packages:
             continue
         if key not in RESUMABLE and section != "engine":
-            before = content.get(section, {})
-            was = f" (it began with {before[name]!r})" if name in before else ""
+            before = _flat(content).get(key if name else f"{key}.name")
+            was = f" (it began with {before!r})" if before is not None else ""
             raise RunError(
                 f"{word} would change what the run computes{was}; it can go on with other "
                 f"{', '.join(RESUMABLE[:-1])} only; start a new run for the rest"
@@ -283,8 +284,10 @@ def find_done(plan: Plan) -> list[Path]:
     """Return the completed runs of the same config, oldest first."""
     outputs = Path(plan.config.run.outputs).expanduser()
     folders = (file_name(plan.config.dataset.name), f"{SWEEPS}/*")
-    found = {path for folder in folders for path in outputs.glob(f"{folder}/*-{plan.run_name}*")}
-    return [path for path in sorted(found, key=lambda path: path.name) if _is_completed(path)]
+    # A run that was given more trials keeps its name, but not its hash.
+    kind, _, own = plan.run_name.rpartition("-")
+    found = {path for folder in folders for path in outputs.glob(f"{folder}/*-{kind}-*")}
+    return [path for path in sorted(found, key=lambda path: path.name) if _is_completed(path, own)]
 
 
 def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
@@ -330,8 +333,9 @@ def _seconds_per_inner_fold(run: runs.Run, fit_s: float) -> float:
     return float(trials["seconds"].sum()) / (len(trials) * inner_splits)
 
 
-def _is_completed(path: Path) -> bool:
+def _is_completed(path: Path, own_hash: str) -> bool:
     try:
-        return runs.open_run(path).status == runs.COMPLETED
+        run = runs.open_run(path)
     except RunError:  # somebody else's folder, or a damaged one
         return False
+    return run.status == runs.COMPLETED and run.manifest.get("config_hash") == own_hash

@@ -102,6 +102,9 @@ _FACTS: dict[str, Callable[[Any], bool]] = {  # what a manifest holds, by dotted
         git is None or (_dict_of(_is(str, bool))(git) and {*git} >= {"commit", "dirty"})
     ),
     "cause": _MAYBE_TEXT,
+    "process": _is(dict, type(None)),
+    "seconds": _is(int, float, type(None)),
+    "resumed": lambda value: value is None or _list_of(_is(str))(value),
     "warnings": lambda value: value is None or _list_of(_is(str))(value),
     "dataset.name": _is(str),
     "dataset.synthetic": _is(bool),
@@ -127,7 +130,9 @@ def _began(pid: int) -> str | None:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
-    return status.rpartition(")")[2].split()[19]
+    fields = status.rpartition(")")[2].split()
+    # A killed process that nobody waits for stays in the table, in containers for ever.
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _this_process() -> dict[str, Any]:
@@ -363,14 +368,22 @@ def open_sweep(path: Path) -> Sweep:
     cells = manifest.get("cells")
     is_text = _list_of(_is(str))
     known = manifest.get("status") in (RUNNING, COMPLETED, FAILED, INTERRUPTED)
-    right = isinstance(cells, list) and all(
-        isinstance(cell, dict)
-        and is_text(cell.get("words"))
-        and _is(str)(cell.get("status"))
-        and _is(str)(cell.get("config_hash"))
-        and _MAYBE_TEXT(cell.get("path"))
-        and _MAYBE_TEXT(cell.get("cause"))
-        for cell in cells
+    right = (
+        isinstance(cells, list)
+        and cells
+        and all(
+            isinstance(cell, dict)
+            and is_text(cell.get("words"))
+            and _is(str)(cell.get("status"))
+            and _is(str)(cell.get("config_hash"))
+            and _MAYBE_TEXT(cell.get("path"))
+            and _MAYBE_TEXT(cell.get("cause"))
+            for cell in cells
+        )
+    )
+    right = right and all(
+        _is(*kinds, type(None))(manifest.get(key))
+        for key, kinds in (("process", (dict,)), ("seconds", (int, float)), ("config_dir", (str,)))
     )
     if not (right and known and is_text(manifest.get("words"))):
         raise RunError(f"{path / SWEEP} is damaged: its cells, words or status cannot be read")
@@ -426,7 +439,7 @@ def new_sweep(outputs: Path, name: str, manifest: Mapping[str, Any]) -> Iterator
         "start": start.isoformat(),
     }
     writer = SweepWriter(path, content)
-    with _ending_sweep(writer, time.perf_counter()):
+    with _owned(path), _ending_sweep(writer, time.perf_counter()):
         yield writer
 
 
@@ -439,12 +452,16 @@ def continue_sweep(sweep: Sweep) -> Iterator[SweepWriter]:
     RunError
         If another process is at work there.
     """
-    _check_stopped(sweep.path, sweep.status, sweep.manifest)
-    spent = float(sweep.manifest.get("seconds") or 0.0)
-    writer = SweepWriter(sweep.path, {k: v for k, v in sweep.manifest.items() if k != "end"})
-    writer.update(status=RUNNING, process=_this_process())
-    with _ending_sweep(writer, time.perf_counter() - spent):
-        yield writer
+    with _owned(sweep.path):
+        newest = open_sweep(sweep.path)
+        if newest.manifest.get("process") != sweep.manifest.get("process"):
+            sweep = newest  # another process came first
+        _check_stopped(sweep.path, sweep.status, sweep.manifest)
+        spent = float(sweep.manifest.get("seconds") or 0.0)
+        writer = SweepWriter(sweep.path, {k: v for k, v in sweep.manifest.items() if k != "end"})
+        writer.update(status=RUNNING, process=_this_process())
+        with _ending_sweep(writer, time.perf_counter() - spent):
+            yield writer
 
 
 @contextmanager
@@ -589,7 +606,7 @@ def new_run(
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
             raise
-        with _ending(writer, clock):
+        with _owned(writer.path), _ending(writer, clock):
             yield writer
 
 
@@ -624,14 +641,45 @@ def continue_run(run: Run) -> Iterator[RunWriter]:
         If the block raises.
     """
     _check_stopped(run.path, run.status, run.manifest)
-    spent = run.manifest.get("seconds") or 0.0
-    clock = time.perf_counter() - float(spent)
-    entries = {k: v for k, v in run.manifest.items() if k not in ("end", "cause")}
-    writer = RunWriter(run.path, entries)
-    resumed = [*run.manifest.get("resumed", []), utc_now().isoformat()]
-    writer.update(status=RUNNING, process=_this_process(), resumed=resumed)
-    with _logging_to(run.path / LOG), _ending(writer, clock):
-        yield writer
+    with _owned(run.path):
+        newest = open_run(run.path)
+        if any(newest.manifest.get(key) != run.manifest.get(key) for key in ("process", "resumed")):
+            run = newest  # another process came first, while this one loaded the table
+        _check_stopped(run.path, run.status, run.manifest)
+        spent = run.manifest.get("seconds") or 0.0
+        clock = time.perf_counter() - float(spent)
+        entries = {k: v for k, v in run.manifest.items() if k not in ("end", "cause")}
+        writer = RunWriter(run.path, entries)
+        resumed = [*run.manifest.get("resumed", []), utc_now().isoformat()]
+        writer.update(status=RUNNING, process=_this_process(), resumed=resumed)
+        with _logging_to(run.path / LOG), _ending(writer, clock):
+            yield writer
+
+
+@contextmanager
+def _owned(path: Path) -> Iterator[None]:
+    """Hold a directory, so that no second process goes on with it; a process that dies lets go."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RunError(
+            f"{path} is running: another process is at work there; wait for it or stop it first"
+        ) from None
+    except OSError:  # a file system without locks
+        os.close(handle)
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _check_stopped(path: Path, status: str, manifest: Mapping[str, Any]) -> None:

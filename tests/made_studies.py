@@ -52,8 +52,8 @@ def shipped_search(name: str) -> SearchConfig:
 def search_config(sampler: str = "random", **changes: Any) -> SearchConfig:
     """A shipped search in which nothing ends a study early but what a test says."""
     small = {"n_trials": 12, "inner_splits": 3, "startup_trials": 3, "window": 2, "pruner": "none"}
-    start = {"start_from_defaults": False}
-    return replace(shipped_search(sampler), **{**small, **start, **changes})
+    plain = {"start_from_defaults": False, "prune_warmup": 1}
+    return replace(shipped_search(sampler), **{**small, **plain, **changes})
 
 
 def noise(text: str) -> float:
@@ -120,11 +120,14 @@ def open_study(
     seed: int = 7,
     start: dict[str, Any] | None = None,
     name: str = "final",
+    rounds: str | None = None,
 ) -> Study:
     """A study on a journal, with what the journal holds of it."""
     directions = directions_of(metrics[:n_objectives])
     log = Journal(path).study(name, directions, {"seed": seed})
-    return Study(name, space, config, metrics, n_objectives, seed=seed, log=log, start=start)
+    return Study(
+        name, space, config, metrics, n_objectives, seed=seed, log=log, start=start, rounds=rounds
+    )
 
 
 async def search_to_end(study: Study, scorer: Scorer, limit_s: float | None = None) -> str:

@@ -94,7 +94,11 @@ CASES = {
         [*SHOP, "dataset.query='drop table customers'"],
         "dataset.query must be a SELECT",
     ),
-    "a search that is not there": (nothing, ["search.name=tpe"], "search.name=tpe does not fit search.sampler=none"),
+    "a search that is not there": (
+        nothing,
+        ["search.name=tpe"],
+        "search.name=tpe does not fit search.sampler=none",
+    ),
     "an empty word": (nothing, [""], "an empty word"),
     "a root config of one's own": (
         lambda f: ((f / "conf").mkdir(), (f / "conf" / "segexp.yaml").write_text("run: {}")),

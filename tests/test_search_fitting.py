@@ -1,6 +1,7 @@
 import os
 import sys
 import warnings
+from dataclasses import replace
 
 import lightgbm
 import numpy as np
@@ -25,7 +26,14 @@ from segexp.data.loading import load_dataset
 from segexp.errors import ConfigError
 from segexp.evaluation import Split, predict
 from segexp.metrics import METRICS, PER_SEGMENT, metric_value, score
-from segexp.search.fitting import Bench, FoldTask, Table, score_fold, settle
+from segexp.search.fitting import (
+    Bench,
+    FoldTask,
+    Table,
+    rounds_parameter,
+    score_fold,
+    settle,
+)
 
 SHIPPED = (shipped_conf(),)
 MODELS = [name for name in list_options("model", SHIPPED) if name != "dummy"]
@@ -560,3 +568,28 @@ def test_nothing_reaches_the_terminal(table, capfd):
 def test_time_is_measured(table):
     done = score_fold(table, bench(ROUNDS["xgboost"]), task())
     assert done.seconds > 0 and done.cpu_seconds > 0
+
+
+@pytest.mark.parametrize(
+    "model", ["lightgbm", "xgboost", "hist_gradient_boosting", "gradient_boosting"]
+)
+def test_a_booster_at_fewer_rounds_is_the_fit_with_fewer_rounds(model, demo, demo_bench):
+    parameter = f"model__{rounds_parameter(demo_bench.pipelines[model])}"
+    long = FoldTask("rows", 0, model, {parameter: 30}, stages=(7, 20, 40))
+    staged = score_fold(demo, demo_bench, long).stages
+    assert [rounds for rounds, _ in staged] == [7, 20, 30]
+    for rounds, values in staged:
+        alone = score_fold(demo, demo_bench, FoldTask("rows", 0, model, {parameter: rounds}))
+        np.testing.assert_allclose(values, alone.values, rtol=0, atol=1e-12)
+
+
+def test_what_stops_early_is_not_judged_at_fewer_rounds(demo, demo_bench):
+    stopping = replace(demo_bench, name="stopping", early_stopping=2)
+    done = score_fold(
+        demo, stopping, FoldTask("rows", 0, "lightgbm", {"model__n_estimators": 90}, stages=(5,))
+    )
+    assert done.n_iterations is not None and done.stages == ()
+
+
+def test_only_boosters_have_rounds(demo_bench):
+    assert rounds_parameter(demo_bench.pipelines["random_forest"]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -26,7 +27,7 @@ def execute_run(words: Sequence[str], config_dir: str | None, *, force: bool) ->
     config = load_config(words, conf_dirs)
     said = with_config_dir(words, config_dir)
     plan, datasets = plan_experiment(config), Datasets()
-    with reporting() as reporter, interrupted():
+    with reporting() as reporter, interrupted(config.run.packages):
         same = None if force else find_same(plan, datasets, reporter)
         run = same or run_experiment(plan, said, reporter, datasets=datasets)
     print_result(run, [config.evaluation.metric, *config.evaluation.metrics])
@@ -42,16 +43,23 @@ def with_config_dir(words: Sequence[str], config_dir: str | None) -> list[str]:
 
 
 @contextmanager
-def interrupted() -> Iterator[None]:
-    """Turn Ctrl-C into a line that says what is kept and how to go on."""
+def interrupted(packages: Sequence[str] = ()) -> Iterator[None]:
+    """Turn Ctrl-C into a line that says what is kept and how to go on.
+
+    Parameters
+    ----------
+    packages : sequence of str
+        Of the user's own, which must be allowed again.
+    """
     try:
         yield
     except KeyboardInterrupt as stopped:
         if not stopped.args:  # no directory yet
             raise
+        words = [f"run.packages=[{','.join(packages)}]"] if packages else []
+        command = shlex.join(["segexp", "resume", str(stopped.args[0]), *words])
         raise RunInterruptedError(
-            f"interrupted; what was finished is kept in {stopped.args[0]}; "
-            f"go on with: segexp resume {stopped.args[0]}"
+            f"interrupted; what was finished is kept in {stopped.args[0]}; go on with: {command}"
         ) from stopped
 
 
@@ -61,16 +69,19 @@ def execute_sweep(words: Sequence[str], config_dir: str | None, *, force: bool) 
     from segexp.cli.plan import plan_cells
     from segexp.cli.sweep_view import print_sweep
     from segexp.config.options import find_conf_dirs
-    from segexp.sweep import run_sweep
+    from segexp.sweep import distinct_cells, run_sweep
 
     cells = plan_cells(words, find_conf_dirs(config_dir))
     if errors := [cell.error for cell in cells if cell.error]:
         rest = f" (and {len(errors) - 1} more; see `segexp plan`)" if len(errors) > 1 else ""
         raise ConfigError(f"nothing was run, a cell is wrong: {errors[0]}{rest}")
-    plans = [cell.checked_plan for cell in cells]
-    with sweep_reporting(plans, [cell.words for cell in cells], words) as reporter, interrupted():
+    plans, cell_words = distinct_cells(
+        [cell.checked_plan for cell in cells], [cell.words for cell in cells]
+    )
+    packages = plans[0].config.run.packages
+    with sweep_reporting(plans, cell_words, words) as reporter, interrupted(packages):
         sweep = run_sweep(
-            plans, [cell.words for cell in cells], words, reporter,
+            plans, cell_words, words, reporter,
             force=force, config_dir=config_dir,
         )  # fmt: skip
     return print_sweep(sweep)

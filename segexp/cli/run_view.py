@@ -146,7 +146,7 @@ def print_search(run: Run, full: bool = False) -> None:
         failed = states.get("FAIL", 0) + states.get("INVALID", 0)
         chosen = ", ".join(f"{name}={_short(value)}" for name, value in choice["params"].items())
         if choice.get("n_iterations") is not None:
-            chosen += f" (stopped early at {choice['n_iterations']})"
+            chosen += f" (best at {choice['n_iterations']} rounds)"
         if full or choice["rows"] == "final" or len(choices) <= 2:
             add_row(
                 made, "all rows, for the model" if choice["rows"] == "final" else choice["rows"],

@@ -296,6 +296,7 @@ class SearchConfig:
     prune_startup: int  # trials that are never pruned
     prune_warmup: int  # pruning needs more folds than this
     finalists: int  # pruned trials that are run in full at the end because they may win
+    staged_rounds: int | None  # a booster's fit is also judged at so many smaller rounds; null: off
     early_stopping: int | None  # rounds without a better loss; null: boosters keep theirs
     early_stopping_share: float  # inner share of a booster's training rows that stops it
     tune_preprocessing: bool  # search the preprocessing's space too
@@ -357,8 +358,8 @@ class SearchConfig:
     def _check_numbers(self) -> None:
         least = {
             "n_trials": 1, "patience": 1, "inner_splits": 2, "prune_startup": 0,
-            "prune_warmup": 0, "finalists": 0, "early_stopping": 1, "startup_trials": 1,
-            "window": 1, "grid_points": 2, "max_failures": 1,
+            "prune_warmup": 0, "finalists": 0, "staged_rounds": 1, "early_stopping": 1,
+            "startup_trials": 1, "window": 1, "grid_points": 2, "max_failures": 1,
         }  # fmt: skip
         for key, low in least.items():
             value = getattr(self, key)

@@ -28,7 +28,15 @@ from segexp.config.schema import SearchConfig
 from segexp.engine import Engine, Shared, TaskTimeoutError, WorkerDiedError
 from segexp.errors import RunError
 from segexp.evaluation import Table
-from segexp.search.fitting import Bench, Failure, FoldScore, FoldTask, score_fold, settle
+from segexp.search.fitting import (
+    Bench,
+    Failure,
+    FoldScore,
+    FoldTask,
+    rounds_parameter,
+    score_fold,
+    settle,
+)
 from segexp.search.journal import Journal
 from segexp.search.space import SearchSpace, pipeline_parameters
 from segexp.search.study import (
@@ -147,6 +155,7 @@ class RowsSearch:
                 name, family.space, config, metrics, n_objectives,
                 seed=int(study_seed), log=log, start=family.start,
                 n_trials=counts.get(model, 0) if counts else None,
+                rounds=rounds_parameter(family.pipeline),
             )  # fmt: skip
 
     async def run(
@@ -168,7 +177,8 @@ class RowsSearch:
 
         async def score(study: Study, trial: Trial, fold: int) -> FoldScore:
             model = next(name for name, other in self.studies.items() if other is study)
-            task = FoldTask(self.rows, fold, model, pipeline_parameters(trial.params))
+            params = pipeline_parameters(trial.params)
+            task = FoldTask(self.rows, fold, model, params, study.stages(trial))
             priority = (*bed.priority, self.index, trial.number)
             return await self._score(bed, task, trial, priority)
 

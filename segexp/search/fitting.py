@@ -7,6 +7,7 @@ its settings and shared by all trials, as are the binned rows of XGBoost.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import math
 import os
@@ -58,6 +59,7 @@ class FoldTask:
     fold: int
     model: str  # key of Bench.pipelines
     params: Mapping[str, Any]  # by pipeline path: model__num_leaves
+    stages: tuple[int, ...] = ()  # rounds of a booster that are judged too, fewer than its own
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class FoldScore:
     n_iterations: int | None  # rounds kept by a booster that stopped early
     warnings: tuple[str, ...]  # what libraries warned about, each once
     failure: Failure | None
+    stages: tuple[tuple[int, tuple[float, ...]], ...] = ()  # rounds and values, up to the full fit
 
 
 def score_fold(table: Table, bench: Bench, task: FoldTask) -> FoldScore:
@@ -90,6 +93,7 @@ def score_fold(table: Table, bench: Bench, task: FoldTask) -> FoldScore:
     start, cpu_start = time.perf_counter(), time.process_time()
     values: tuple[float, ...] = ()
     n_iterations: int | None = None
+    stages: tuple[tuple[int, tuple[float, ...]], ...] = ()
     earlier: tuple[str, ...] = ()
     failure: Failure | None = None
     with _silence(), warnings.catch_warnings(record=True) as said:
@@ -100,6 +104,7 @@ def score_fold(table: Table, bench: Bench, task: FoldTask) -> FoldScore:
             model = attempt.fit(fold)
             n_iterations = attempt.n_iterations(model)
             values = attempt.judge(model, fold)
+            stages = attempt.judge_stages(model, fold, values)
         except Exception as error:
             failure = Failure(
                 attempt.kind_of(error),
@@ -115,6 +120,7 @@ def score_fold(table: Table, bench: Bench, task: FoldTask) -> FoldScore:
         n_iterations,
         tuple(messages),
         failure,
+        stages,
     )
 
 
@@ -232,6 +238,17 @@ class _Attempt:
             return int(model.best_iteration_)
         return int(model.n_iter_ if hasattr(model, "n_iter_") else model.n_estimators_)
 
+    def judge_stages(
+        self, model: Any, fold: _PreparedFold, values: tuple[float, ...]
+    ) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """Judge a booster at fewer rounds as well: its first n rounds are the fit with n rounds."""
+        if self.stops_early or not self.task.stages or not _may_stop_early(model):
+            return ()
+        full = int(model.get_params()[_ROUNDS[type(model).__name__]])
+        fewer = [n for n in self.task.stages if n < full]
+        judged = tuple((n, self.judge(_at_rounds(model, n), fold)) for n in fewer)
+        return (*judged, (full, values))
+
     def judge(self, model: BaseEstimator, fold: _PreparedFold) -> tuple[float, ...]:
         """Return the metrics on the test rows; raise if one of them is not a number."""
         segments, truth = self.table.segments, fold.test.y
@@ -258,7 +275,9 @@ class _Attempt:
         """Tell parameters that the estimator refuses whatever the data from everything else."""
         if isinstance(error, InvalidParameterError):
             return INVALID
-        if self.is_fitting and _refuses_made_up_rows(self.new_model, type(error)):
+        # What the machine or a server says is not about the parameters.
+        of_machine = isinstance(error, OSError | MemoryError | RuntimeError)
+        if self.is_fitting and not of_machine and _refuses(self.new_model, type(error)):
             return INVALID
         return FAIL
 
@@ -481,6 +500,53 @@ _OWN_STOPPING = (
 )  # fmt: skip
 
 
+def rounds_parameter(pipeline: Pipeline) -> str | None:
+    """Return the parameter that is the number of rounds of a pipeline's booster, if it has one.
+
+    None where the first rounds of a fit are not the fit with fewer rounds.
+    """
+    model = pipeline.steps[-1][1]
+    return _ROUNDS.get(type(model).__name__) if _may_stop_early(model) else None
+
+
+class _AtRounds(BaseEstimator):
+    """LightGBM's or XGBoost's model as if it had made fewer rounds."""
+
+    def __init__(self, model: Any, words: Mapping[str, Any]) -> None:
+        self.model, self.words = model, words
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    @property
+    def classes_(self) -> Any:
+        return self.model.classes_
+
+    def fit(self, X: Any, y: Any = None) -> _AtRounds:
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return self.model.predict(X, **self.words)
+
+    def predict_proba(self, X: Any) -> Any:
+        return self.model.predict_proba(X, **self.words)
+
+
+def _at_rounds(model: Any, n: int) -> Any:
+    """Return what a booster was after its first ``n`` rounds."""
+    kind = type(model).__name__
+    if kind == "LGBMClassifier":
+        return _AtRounds(model, {"num_iteration": n})
+    if kind == "XGBClassifier":
+        return _AtRounds(model, {"iteration_range": (0, n)})
+    short = copy.copy(model)
+    if kind == "GradientBoostingClassifier":
+        short.estimators_ = model.estimators_[:n]
+    else:
+        short._predictors = model._predictors[:n]
+    return short
+
+
 def _may_stop_early(model: Any) -> bool:
     kind = type(model).__name__
     if kind not in _ROUNDS:
@@ -496,7 +562,7 @@ def _may_stop_early(model: Any) -> bool:
     return plain and all(params.get(name) is None for name in _OWN_STOPPING)
 
 
-def _refuses_made_up_rows(new_model: Callable[[], Any], error: type[Exception]) -> bool:
+def _refuses(new_model: Callable[[], Any], error: type[Exception]) -> bool:
     """Say whether a few rounds on 60 made-up rows with 3 segments raise the same."""
     rng = np.random.default_rng(0)
     try:

@@ -51,6 +51,7 @@ class Trial:
     origin: str  # default, grid, sampler, finalist or retry
     log_id: int
     start: datetime
+    sign: float = 1.0  # of the first objective: 1 where more is better
     scores: list[FoldScore] = field(default_factory=list)  # in the order of folds
     state: str = RUNNING
     duplicate_of: int | None = None
@@ -61,8 +62,24 @@ class Trial:
         return self.scores[-1].failure if self.scores else None
 
     def fold_values(self, metric: int = 0) -> list[float]:
-        """Return one metric of the folds that were judged."""
-        return [score.values[metric] for score in self.scores if score.failure is None]
+        """Return one metric of the folds that were judged.
+
+        Of a booster that was judged at several numbers of rounds, at those that are best by the
+        mean over these folds.
+        """
+        judged = [score for score in self.scores if score.failure is None]
+        rounds = self._best_rounds(judged)
+        return [dict(s.stages)[rounds][metric] if rounds else s.values[metric] for s in judged]
+
+    def _best_rounds(self, judged: Sequence[FoldScore]) -> int | None:
+        """Return the number of rounds that is best by the first objective; the fewest of equals."""
+        if not judged or not all(score.stages for score in judged):
+            return None
+        means = {
+            rounds: statistics.fmean(dict(score.stages)[rounds][0] for score in judged)
+            for rounds, _ in judged[0].stages
+        }
+        return max(means, key=lambda rounds: (self.sign * means[rounds], -rounds))
 
     def mean(self, metric: int) -> float:
         """Return the mean of a metric over the folds that were judged; NaN without any."""
@@ -71,9 +88,12 @@ class Trial:
 
     @property
     def n_iterations(self) -> int | None:
-        """Rounds that boosters kept: the median over folds."""
-        rounds = [s.n_iterations for s in self.scores if s.n_iterations is not None]
-        return round(statistics.median(rounds)) if rounds else None
+        """Rounds of a booster that count: the best ones judged, or the median of early stops."""
+        judged = [score for score in self.scores if score.failure is None]
+        if rounds := self._best_rounds(judged):
+            return rounds
+        stops = [s.n_iterations for s in judged if s.n_iterations is not None]
+        return round(statistics.median(stops)) if stops else None
 
 
 class Study:
@@ -96,6 +116,8 @@ class Study:
         Parameters that are tried first.
     n_trials : int, optional
         Instead of ``config.n_trials``.
+    rounds : str, optional
+        The parameter that is a booster's number of rounds.
     """
 
     def __init__(
@@ -110,6 +132,7 @@ class Study:
         log: StudyLog,
         start: Mapping[str, Any] | None = None,
         n_trials: int | None = None,
+        rounds: str | None = None,
     ) -> None:
         self.name = name
         self.space = space
@@ -119,6 +142,7 @@ class Study:
             1.0 if metric_by_name(metric).greater_is_better else -1.0
             for metric in metrics[:n_objectives]
         ]
+        self.rounds = next((p for p in space.parameters if p.name == rounds), None)
         self.trials: list[Trial] = []
         self._seed = seed
         self._log = log
@@ -200,6 +224,7 @@ class Study:
             origin=origin,
             log_id=log_id,
             start=start,
+            sign=self.signs[0],
         )
         if first is not None and origin in (FINALIST, RETRY):
             trial.index = first.index
@@ -426,7 +451,26 @@ class Study:
                 self._storage.set_trial_intermediate_value(optuna_id, fold, mean)
         for key, value in constraints.items():
             self._storage.set_trial_system_attr(optuna_id, key, value)
+        if self.rounds is not None and trial.n_iterations is not None:
+            # The sampler is to learn which rounds were good, not that more may be tried.
+            distribution = self.space.distributions()[self.rounds.name]
+            rounds = max(float(trial.n_iterations), float(self.rounds.low or 1))
+            self._storage.set_trial_param(optuna_id, self.rounds.name, rounds, distribution)
         self._study.tell(trial.index, values, state=state)
+
+    def stages(self, trial: Trial) -> tuple[int, ...]:
+        """Return the numbers of rounds at which a trial's fits are judged, beside its own.
+
+        They lie in the range that is searched, so each of them is a point of the space; one fit
+        is then worth several.
+        """
+        n_stages, parameter = self.config.staged_rounds, self.rounds
+        if n_stages is None or parameter is None or parameter.name not in trial.params:
+            return ()
+        low, high = int(parameter.low or 1), int(trial.params[parameter.name])
+        if parameter.type != "int" or parameter.step is not None or low >= high:
+            return ()
+        return tuple(sorted({round(n) for n in np.geomspace(low, high, n_stages + 1)})[:-1])
 
     def violations(self, trial: Trial) -> dict[str, float]:
         """Return by how much each constraint is missed; zero or less where it is met."""
@@ -489,6 +533,7 @@ def _score_from_dict(recorded: Mapping[str, Any]) -> FoldScore:
         **{
             **recorded,
             "values": tuple(recorded["values"]),
+            "stages": tuple((n, tuple(values)) for n, values in recorded.get("stages", ())),
             "warnings": tuple(recorded["warnings"]),
             "failure": Failure(**failure) if failure else None,
         }
