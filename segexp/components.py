@@ -91,7 +91,11 @@ def find_class(target: str, path: str, packages: Sequence[str] = ()) -> type[Bas
     except ImportError as error:
         top = target.split(".")[0]
         absent = getattr(error, "name", None) == top
-        cause = f"{top} is not installed; pip install {PACKAGES.get(top, top)}" if absent else error
+        cause: object = error
+        if absent and top in PACKAGES:
+            cause = f"{top} is not installed; pip install {PACKAGES[top]}"
+        elif absent:  # of the user's own; its name on a package index may be a stranger's
+            cause = f"{top} cannot be imported; install it (pip install -e .) or set PYTHONPATH"
         raise ConfigError(f"{path}._target_: {target!r}: {cause}") from error
     found = getattr(module, class_name, None)
     if found is None:

@@ -90,6 +90,12 @@ class TaskTimeoutError(SegexpError):
     exit_code = 1
 
 
+class EngineLostError(SegexpError):
+    """There is nobody left to run tasks."""
+
+    exit_code = 1
+
+
 class WorkerDiedError(SegexpError):
     """A task ended the process it ran in, twice."""
 
@@ -854,7 +860,7 @@ class _Cluster:
     def submit(self, number: int, task: _Task) -> Sent:
         # A client that lost its scheduler would keep the task for ever.
         if self._client.status != "running":
-            raise WorkerDiedError(f"the Dask scheduler {self._address or ''} is gone")
+            raise EngineLostError(f"the Dask scheduler {self._address or ''} is gone")
         order, shared = _order(task, self._threads, _Event(self._topic, number))
         return self._executor.submit(_obey, order, *[self._value(one) for one in shared])
 

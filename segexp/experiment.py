@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -209,7 +210,7 @@ async def run_cell(cell: Cell, engine: Engine, datasets: Datasets) -> runs.Run:
     loaded = _load(plan, datasets, cell.reporter)
     texts = {
         runs.CONFIG: config_to_yaml(plan.recorded),
-        runs.OVERRIDES: shlex.join(["segexp", "run", *_recorded_words(plan, cell.words)]) + "\n",
+        runs.OVERRIDES: _command(cell),
     }
     outputs = Path(config.run.outputs).expanduser()
     folder = cell.folder or outputs / file_name(config.dataset.name)
@@ -225,6 +226,7 @@ def resume_experiment(
     plan: Plan,
     reporter: Reporter | None = None,
     *,
+    words: Sequence[str] = (),
     retry_failed: bool = False,
 ) -> runs.Run:
     """Go on with a run that was stopped, or that is to make more trials.
@@ -233,6 +235,8 @@ def resume_experiment(
     ----------
     plan : Plan
         Of the run's own config, with another budget if that is wanted.
+    words : sequence of str
+        What makes this config, for ``overrides.txt``; empty if it is the same.
     retry_failed : bool
         Try again what failed.
 
@@ -243,7 +247,7 @@ def resume_experiment(
     RunFailedError
         If it cannot end; what is finished is kept.
     """
-    cell = Cell(plan, (), reporter or Reporter())
+    cell = Cell(plan, tuple(words), reporter or Reporter())
 
     async def on_engine() -> runs.Run:
         async with open_engine(plan.config.engine, report=cell.reporter.say) as engine:
@@ -264,6 +268,8 @@ async def resume_cell(
         former = run.manifest["config_hash"]
         writer.update(config_hash=config_hash(cell.plan.recorded), former_config_hash=former)
         writer.write_text(runs.CONFIG, config_to_yaml(cell.plan.recorded))
+        if cell.words:
+            writer.write_text(runs.OVERRIDES, _command(cell))
         await _Work(cell, loaded, writer, engine, retry_failed=retry_failed).finish()
     return runs.open_run(run.path)
 
@@ -347,6 +353,10 @@ def _check_neighbors(plan: Plan, smallest: int) -> None:
             )
 
 
+def _command(cell: Cell) -> str:
+    return shlex.join(["segexp", "run", *_recorded_words(cell.plan, cell.words)]) + "\n"
+
+
 def _recorded_words(plan: Plan, words: Sequence[str]) -> list[str]:
     return [
         f"dataset.url='{plan.recorded.dataset.url}'"
@@ -381,8 +391,8 @@ class _Work:
         self.total = self._count_tasks()
         engine.expect(self.total)
         table = Table(self.dataset.X, self.y, tuple(self.dataset.segments))
-        # By object: cells of a sweep with the same data section share it.
-        self.table = engine.share(table, f"{self.dataset.fingerprint} {id(self.dataset)}")
+        # By object, which the engine keeps: cells of a sweep with the same data section share it.
+        self.table = engine.share(table, f"{self.dataset.fingerprint} {id(self.dataset.X)}")
         self.bench: Shared[Bench] | None = None
         self.searches: dict[str, RowsSearch] = {}
         if loaded.inner:
@@ -403,7 +413,7 @@ class _Work:
         plan, config, search = self.plan, self.config, self.config.search
         journal = Journal(self.writer.make_folder(runs.STUDIES) / Path(runs.JOURNAL).name)
         bench = Bench(
-            name=str(self.writer.path),
+            name=uuid.uuid4().hex,  # workers of a cluster outlive this process
             pipelines={name: family.pipeline for name, family in plan.families.items()},
             splits=dict(inner),
             metrics=plan.metrics,
@@ -459,6 +469,10 @@ class _Work:
         with contextlib.suppress(RunError):  # the first cause is the one to tell
             _write_folds(self.writer, self.dataset, self._own)
             self._write_trials()
+
+    @property
+    def _model_name(self) -> str:
+        return "several" if self.config.search.candidates else self.config.model.name
 
     @property
     def _own(self) -> list[FoldResult]:
@@ -531,9 +545,9 @@ class _Work:
 
     def _count(self, n: int, what: str) -> None:
         self.done += n
-        logger.info("%d of %d: %s", self.done, self.total, what or self.config.model.name)
+        logger.info("%d of %d: %s", self.done, self.total, what or self._model_name)
         self.total = max(self.total, self.done)
-        self.cell.reporter.progress(self.done, self.total, what or self.config.model.name)
+        self.cell.reporter.progress(self.done, self.total, what or self._model_name)
 
     def _write(self, model: bytes | UnsafeModelError | None) -> None:
         writer, config, dataset = self.writer, self.config, self.dataset
@@ -556,7 +570,7 @@ class _Work:
         for name, folds in self.results.items():
             texts = [text for result in folds if result for text in result.warnings]
             for message in dict.fromkeys(texts):
-                logger.warning("%s: %s", name or config.model.name, message)
+                logger.warning("%s: %s", name or self._model_name, message)
         peak = max(*(result.peak_memory_mb for result in results), peak_memory_mb())
         writer.update(peak_memory_mb=peak)
 
@@ -585,6 +599,7 @@ class _Work:
         try:
             examined = await self.engine.run(
                 examine_search, trials, spaces, objectives, outer,
+                len(self.splits) // self.config.evaluation.n_repeats,
                 priority=(self.cell.number, len(self.splits) + 2),
             )  # fmt: skip
         except Exception:  # hours of search are not lost for a figure
@@ -717,7 +732,7 @@ def _manifest(
             "findings": findings,
         },
         "preprocessing": config.preprocessing.name,
-        "model": config.model.name,
+        "model": "several" if config.search.candidates else config.model.name,
         "search": config.search.name,
         "segments": segment_counts(dataset),
         "split": {

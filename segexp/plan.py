@@ -200,6 +200,11 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
                 f"{word} would change what the run computes{was}; it can go on with other "
                 f"{', '.join(RESUMABLE[:-1])} only; start a new run for the rest"
             )
+        before = config.search.n_trials
+        if key == "search.n_trials" and before is not None:
+            now = override.value()
+            if isinstance(now, int) and now < before:
+                raise RunError(f"{word}: {run.path} has made up to {before} trials; say more")
         if key == "engine":
             option = load_shipped_option("engine", str(override.value()), config)
             content["engine"] = asdict(option)
@@ -276,7 +281,9 @@ def _build_baselines(config: ExperimentConfig) -> dict[str, Pipeline]:
     return {
         name: join(preprocessing, model, config.engine.threads)
         for name, model in models.items()
-        if (model.estimator, preprocessing) != (config.model.estimator, config.preprocessing)
+        # Beside a tuned model, the same one as it is written is just what to compare with.
+        if config.search.searches
+        or (model.estimator, preprocessing) != (config.model.estimator, config.preprocessing)
     }
 
 

@@ -85,7 +85,7 @@ def run_sweep(
         {"words": list(cell), "config_hash": own, "status": WAITING, "path": None, "cause": None}
         for cell, own in zip(cell_words, hashes, strict=True)
     ]
-    manifest = {"words": list(words), "config_dir": config_dir, "cells": cells}
+    manifest = {"words": list(words), "config_dir": config_dir, "force": force, "cells": cells}
     with runs.new_sweep(outputs, f"{len(plans)}cells-{name}", manifest) as writer:
         work = _SweepWork(writer, plans, reporter or SweepReporter(), config_dir)
         run_to_end(work.finish(engine, force=force))
@@ -136,7 +136,8 @@ def resume_sweep(
     with runs.continue_sweep(sweep) as writer:
         config_dir = sweep.manifest.get("config_dir")
         work = _SweepWork(writer, plans, reporter or SweepReporter(), config_dir)
-        run_to_end(work.finish(engine, retry_failed=retry_failed))
+        force = bool(sweep.manifest.get("force"))
+        run_to_end(work.finish(engine, force=force, retry_failed=retry_failed))
     return runs.open_sweep(sweep.path)
 
 

@@ -539,6 +539,44 @@ def test_errors_and_time_limits_of_a_cluster(scheduler: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_a_search_on_a_cluster_that_loses_a_worker_has_the_numbers_of_this_process(
+    scheduler: str, tmp_path: Path
+) -> None:
+    from distributed import Client
+
+    import segexp.runs as runs
+    from segexp.config.compose import load_config
+    from segexp.config.options import shipped_conf
+    from segexp.experiment import Reporter, run_experiment
+    from segexp.plan import plan_experiment
+
+    words = [
+        "dataset.n_customers=200", "model=decision_tree", "search=tpe", "search.n_trials=6",
+        "search.inner_splits=2", "evaluation.n_splits=2", f"run.outputs={tmp_path}",
+    ]  # fmt: skip
+
+    def search(reporter: Reporter, *engine: str) -> runs.Run:
+        config = load_config([*words, *engine], (shipped_conf(),))
+        return run_experiment(plan_experiment(config), words, reporter)
+
+    killed: list[int] = []
+
+    def kill_a_worker(study: str, trial: Any, best: Any) -> None:
+        if not killed:
+            with Client(scheduler) as client:
+                killed.extend(client.run(os.getpid).values())
+            os.kill(killed[0], signal.SIGKILL)
+
+    there = search(Reporter(trial=kill_a_worker), "engine=dask", f"engine.address={scheduler}")
+    here = search(Reporter(), "engine.n_jobs=1")
+    assert len(killed) == 2
+    for name in (runs.SCORES, runs.BASELINES):
+        assert (there.path / name).read_text() == (here.path / name).read_text()
+    columns = ["study", "number", "state", "value", "params"]
+    assert there.read_trials()[columns].equals(here.read_trials()[columns])
+
+
+@pytest.mark.slow
 def test_a_cluster_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     async def act(engine: Engine) -> list[Any]:
         assert engine.n_workers == 1

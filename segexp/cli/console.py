@@ -125,7 +125,8 @@ def reporting() -> Iterator[Reporter]:
             bar.update(completed=done, total=total, description=f"{clean(what)}{state}")
 
         def trial(study: str, trial: Trial, best: Trial | None) -> None:
-            state.count(trial, best)
+            state.count(trial)
+            state.note(study, best)
 
         yield Reporter(
             say=lambda text: bar.update(description=clean(text)), progress=step, trial=trial
@@ -138,11 +139,15 @@ class _Tally:
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
         self.best = ""
+        self._bests: dict[str, tuple[float, float]] = {}  # signed, so that more is better; as is
 
-    def count(self, trial: Trial, best: Trial | None) -> None:
+    def count(self, trial: Trial) -> None:
         self.states[trial.state] += 1
+
+    def note(self, study: str, best: Trial | None) -> None:
         if best is not None:
-            self.best = f", best {number(best.mean(0))} (selection)"
+            self._bests[study] = (best.sign * best.mean(0), best.mean(0))
+            self.best = f", best {number(max(self._bests.values())[1])} (selection)"
 
     def __str__(self) -> str:
         if not self.states:
@@ -222,10 +227,10 @@ def sweep_reporting(
                 draw()
 
             def trial(study: str, trial: Trial, best: Trial | None) -> None:
-                state.count(trial, best)
+                state.count(trial)
                 if best is not None:
-                    sign = metric_sign(plans[number_].metrics[0])
-                    bests[number_] = (sign * best.mean(0), best.mean(0))
+                    found = (best.sign * best.mean(0), best.mean(0))
+                    bests[number_] = max(found, bests.get(number_, found))
 
             return Reporter(progress=step, trial=trial)
 
@@ -240,10 +245,3 @@ def sweep_reporting(
         yield SweepReporter(
             say=lambda text: bar.update(description=clean(text)), cell=cell, ended=cell_ended
         )
-
-
-def metric_sign(metric: str) -> float:
-    """Return 1 where more is better, -1 where less is."""
-    from segexp.metrics import metric_by_name
-
-    return 1.0 if metric_by_name(metric).greater_is_better else -1.0

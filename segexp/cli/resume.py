@@ -44,10 +44,20 @@ def _resume_run(run: Run, words: Sequence[str], *, retry_failed: bool, force: bo
         run = _taken_over(run)
     plan = plan_experiment(config)
     with reporting() as reporter, interrupted():
-        done = resume_experiment(run, plan, reporter, retry_failed=retry_failed)
+        done = resume_experiment(
+            run, plan, reporter, words=_joined(run, words), retry_failed=retry_failed
+        )
     print_result(done, [config.evaluation.metric, *config.evaluation.metrics])
     print_next_commands(done, shlex.split(done.read_overrides())[2:])
     return 0
+
+
+def _joined(run: Run, words: Sequence[str]) -> list[str]:
+    """Return the words of a run with those that it goes on with in place of earlier ones."""
+    newer = {word.split("=")[0] for word in words}
+    earlier = [w for w in shlex.split(run.read_overrides())[2:] if w.split("=")[0] not in newer]
+    cut = earlier.index("--config-dir") if "--config-dir" in earlier else len(earlier)
+    return [*earlier[:cut], *words, *earlier[cut:]]
 
 
 def _taken_over(run: Run) -> Run:
@@ -90,6 +100,12 @@ def _plan_of_cell(sweep: Sweep, cell: dict[str, object], words: Sequence[str]) -
             if words:
                 raise
     said = [str(word) for word in cell["words"]]  # type: ignore[attr-defined]
+    # What a directory says is not yet allowed by whoever types.
+    packages = [word for word in said if word.startswith("run.packages=") and word not in words]
+    if packages:
+        raise RunError(
+            f"{sweep.path} needs your own packages; allow them by the word {packages[0]}"
+        )
     composed = load_config([*said, *words], find_conf_dirs(sweep.manifest.get("config_dir")))
     plan = plan_experiment(composed)
     if not words and config_hash(plan.recorded) != own_hash:

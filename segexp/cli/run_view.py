@@ -52,7 +52,8 @@ def print_heading(run: Run) -> None:
         say(SYNTHETIC, style="yellow")
     seed = manifest["split"]["split_seed"]
     say(
-        f"{manifest['model']} after {manifest['preprocessing']} preprocessing; "
+        f"{manifest['model']}{' models' if manifest['model'] == 'several' else ''} after "
+        f"{manifest['preprocessing']} preprocessing; "
         f"{protocol_text(manifest['split'])}, split seed {seed}"
     )
     say()
@@ -158,11 +159,17 @@ def print_search(run: Run, full: bool = False) -> None:
     own = [c["values"].get(metric) for c in choices if c["rows"] != "final"]
     if own and None not in own:
         say(
-            f"selection score {number(sum(own) / len(own))}: what the parameters were chosen by, "
-            f"on inner folds, and no estimate; on held-out rows the choices reach {number(honest)}"
+            f"selection score, mean of {len(own)} searches: {number(sum(own) / len(own))}; "
+            f"what the parameters were chosen by, on inner folds, and no estimate; "
+            f"on held-out rows the choices reach {number(honest)}"
         )
+    stopped = [choice for choice in choices if choice["stopped_by"] not in ("n_trials", "None")]
+    for choice in stopped:
+        made = sum(choice["n_trials"].values())
+        say(f"{choice['rows']}: ended by {choice['stopped_by']} after {made} trials")
     for check in run.manifest.get("checks", []):
-        say(f"{check['code']}: {check['message']}; {check['advice']}", style="yellow")
+        advice = f"; {check['advice']}" if check["advice"] else ""
+        say(f"{check['code']}: {check['message']}{advice}", style="yellow")
     say()
 
 
@@ -225,6 +232,7 @@ def print_notes(run: Run, most: int | None = None) -> None:
 def print_next_commands(run: Run, words: Sequence[str]) -> None:
     """Print where the run landed and what to type next."""
     from segexp.config.options import read_yaml
+    from segexp.config.schema import SearchConfig
     from segexp.runs import CONFIG
 
     # What is said of this model does not hold for another one.
@@ -235,16 +243,24 @@ def print_next_commands(run: Run, words: Sequence[str]) -> None:
     config = read_yaml(run.path / CONFIG)
     search, space = config["search"], config["model"]["space"]
     deeper = []
+    others = [
+        (["segexp", "run", *said, f"model={other}"], "another model on the same folds"),
+        (["segexp", "sweep", *said, "model=glob(*)"], "every model"),
+    ]
+    if search["candidates"]:
+        others = []
     if search["sampler"] == "none" and space:
         deeper = [(["segexp", "run", *words, "search=tpe"], "tune it, nested")]
+    elif search["timeout"] is not None:
+        longer = f"search.timeout={2 * (SearchConfig(**search).timeout_s or 0):g}s"
+        deeper = [(["segexp", "resume", str(run.path), longer], "twice the time")]
     elif search["n_trials"] is not None and search["sampler"] != "grid":
         more = f"search.n_trials={2 * search['n_trials']}"
         deeper = [(["segexp", "resume", str(run.path), more], "twice the trials")]
     for command, why in (
         (["segexp", "show", str(run.path)], "this run in full"),
         *deeper,
-        (["segexp", "run", *said, f"model={other}"], "another model on the same folds"),
-        (["segexp", "sweep", *said, "model=glob(*)"], "every model"),
+        *others,
         (["segexp", "ls", str(run.path.parent)], "all runs on this data set"),
     ):
         say(f"  {clean(shlex.join(command))}    # {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 def execute(path: str) -> int:
     """Print a run's result, confusion matrix, data, split, seeds, versions and files."""
-    from segexp.cli.console import say
+    from segexp.cli.console import clean, say
     from segexp.cli.run_view import (
         print_heading,
         print_importance,
@@ -21,7 +22,15 @@ def execute(path: str) -> int:
         print_segments,
     )
     from segexp.cli.sweep_view import print_sweep
-    from segexp.runs import COMPLETED, is_sweep, open_run, open_sweep
+    from segexp.runs import (
+        COMPLETED,
+        FAILED,
+        INTERRUPTED,
+        KILLED,
+        is_sweep,
+        open_run,
+        open_sweep,
+    )
 
     if is_sweep(Path(path)):
         sweep = open_sweep(Path(path))
@@ -48,6 +57,8 @@ def execute(path: str) -> int:
         say()
     print_notes(run)
     _print_facts(run)
+    if run.status in (FAILED, INTERRUPTED, KILLED):
+        say(f"go on with: {clean(shlex.join(['segexp', 'resume', str(run.path)]))}")
     return 0
 
 

@@ -297,7 +297,7 @@ class SearchConfig:
     prune_warmup: int  # pruning needs more folds than this
     finalists: int  # pruned trials that are run in full at the end because they may win
     staged_rounds: int | None  # a booster's fit is also judged at so many smaller rounds; null: off
-    early_stopping: int | None  # rounds without a better loss; null: boosters keep theirs
+    early_stopping: int | None  # rounds without a better loss that stop a booster; null: off
     early_stopping_share: float  # inner share of a booster's training rows that stops it
     tune_preprocessing: bool  # search the preprocessing's space too
     start_from_defaults: bool  # the first trial is the model as configured
@@ -415,6 +415,10 @@ class SearchConfig:
                     f"search.{key} needs search=auto, got search={self.name}",
                 )
             return
+        _require(
+            self.n_trials is not None,
+            "search=auto shares search.n_trials between its models, and it is null",
+        )
         _require(bool(self.models), "search.models must name one model or more, got []")
         _require(
             len(set(self.models)) == len(self.models),

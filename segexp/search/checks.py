@@ -75,6 +75,7 @@ def check_search(
         found.append(unstable_choice(own, space, importances))
     found.append(not_better_than_default(trials, metric, greater_is_better))
     found.append(still_improving(trials, greater_is_better))
+    found.append(constraint_missed(trials))
     found.append(many_failures(trials))
     outer_winners = _winners(trials)[lambda winners: winners["study"] != FINAL]
     if len(outer_winners) and len(outer_scores):
@@ -167,15 +168,14 @@ def still_improving(trials: pd.DataFrame, greater_is_better: bool) -> Check | No
     """
     rising = judged = longest = 0
     for winner in _winners(trials).to_dict("records"):
-        own = trials[
-            (trials["study"] == winner["study"])
-            & (trials["model"] == winner["model"])
-            & trials["origin"].isin(["default", "sampler"])
-        ].sort_values("number")
+        asked = trials[
+            (trials["study"] == winner["study"]) & trials["origin"].isin(["default", "sampler"])
+        ]
+        own = asked[asked["model"] == winner["model"]].sort_values("number")
         if len(own) < 10:
             continue
         judged += 1
-        longest = max(longest, len(own))
+        longest = max(longest, len(asked))  # several models share a budget
         scores = own["value"].where(own["feasible"]).to_numpy(dtype=float)
         scores = np.nan_to_num(scores if greater_is_better else -scores, nan=-np.inf)
         early = math.ceil(0.8 * len(own))
@@ -213,6 +213,20 @@ def no_effect(trials: pd.DataFrame, importances: pd.DataFrame, node: str = "mode
         f"the score does not depend on {', '.join(idle)}: less than 1% of its variance in each of "
         f"{len(complete)} studies",
         f"fix what has no effect, to search the rest more densely: {words}",
+    )
+
+
+def constraint_missed(trials: pd.DataFrame) -> Check | None:
+    """No trial of some study met the constraints, so that the one that missed them least won."""
+    winners = _winners(trials)
+    missed = int((~winners["feasible"].astype(bool)).sum())
+    if not missed:
+        return None
+    return Check(
+        "constraint_missed",
+        f"no trial met search.constraints in {missed} of {len(winners)} studies; the one that "
+        f"missed them by least was chosen there",
+        "loosen the constraint, or search longer",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -37,7 +37,7 @@ def examine_search(
     spaces: Mapping[str, SearchSpace],
     metrics: Sequence[str],
     outer_scores: Sequence[float],
-    mute: Collection[str] = (),
+    outer_splits: int,
 ) -> Examination:
     """Check a search and draw its figures.
 
@@ -50,14 +50,14 @@ def examine_search(
         The objectives, the first of which decides.
     outer_scores : sequence of float
         The first objective on the held-out rows of each outer split.
-    mute : collection of str
-        Codes of checks that are not wanted.
+    outer_splits : int
+        Folds of one repeat of the outer protocol.
     """
     metric, better = metrics[0], metric_by_name(metrics[0]).greater_is_better
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box.
         warnings.simplefilter("ignore", UserWarning)
-        checks = check_search(trials, spaces, metric, better, outer_scores, len(outer_scores), mute)
+        checks = check_search(trials, spaces, metric, better, outer_scores, outer_splits)
         figures = {"optimisation_history": optimisation_history(trials, metric, better)}
         if len(metrics) > 1:
             directions = {name: metric_by_name(name).greater_is_better for name in metrics}

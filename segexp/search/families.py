@@ -50,7 +50,7 @@ from segexp.search.study import (
 
 FINAL = "final"  # the study on all rows, which decides the model that is saved
 
-# Keys of the search that may change when a run is resumed: they end a study and move no trial.
+# Keys of the search that may change when a run is resumed: they move no suggestion.
 BUDGET = ("n_trials", "timeout", "patience", "max_failures", "trial_timeout")
 _MAY_CHANGE = {*BUDGET, "candidates"}  # a candidate's space is recorded with its own study
 
@@ -182,6 +182,11 @@ class RowsSearch:
             priority = (*bed.priority, self.index, trial.number)
             return await self._score(bed, task, trial, priority)
 
+        if retry_failed:
+            for study in self.studies.values():
+                await run_again(study, study.retry_failed(), score, told)
+                if (study.stop or {}).get("by") == "max_failures":
+                    study.reopen()
         alive = list(self.studies)
         stops: dict[str, str] = {}
         for until in self._stages():
@@ -194,8 +199,6 @@ class RowsSearch:
             alive = self._better_half(alive, until)
         for model, study in self.studies.items():
             await run_again(study, study.running, score, told)  # a process died over them
-            if retry_failed:
-                await run_again(study, study.retry_failed(), score, told)
             if study.stop is None:
                 await run_again(study, study.finalists(), score, told)
                 study.end(stops.get(model, "n_trials"))
@@ -278,7 +281,7 @@ class RowsSearch:
             rows=self.rows,
             model=model,
             trial=trial.number,
-            params=trial.params,
+            params=trial.settled,
             n_iterations=trial.n_iterations,
             pipeline=pipeline,
             values={metric: trial.mean(i) for i, metric in enumerate(study.metrics)},
@@ -286,7 +289,7 @@ class RowsSearch:
             n_trials={name: other.n_asked for name, other in self.studies.items()},
             states=dict(Counter(t.state for s in studies for t in s.told)),
             stopped_by=str((study.stop or {}).get("by")),
-            seconds=round(sum(s.seconds for st in studies for t in st.told for s in t.scores), 3),
+            seconds=round(sum(t.seconds for s in studies for t in s.told), 3),
         )
 
     def table(self) -> pd.DataFrame:

@@ -132,12 +132,12 @@ def settle(pipeline: Pipeline, n_iterations: int) -> dict[str, Any]:
     pipeline : Pipeline
         Its last step is the model.
     n_iterations : int
-        From `FoldScore`, for example the mean over folds.
+        The best rounds judged, or the median of where early stopping came.
 
     Returns
     -------
     dict of pipeline path to value
-        Empty for models that `score_fold` does not stop early.
+        Empty for models without rounds.
     """
     name, model = pipeline.steps[-1]
     rounds = _ROUNDS.get(type(model).__name__)

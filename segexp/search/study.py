@@ -52,7 +52,9 @@ class Trial:
     log_id: int
     start: datetime
     sign: float = 1.0  # of the first objective: 1 where more is better
+    rounds: str | None = None  # the parameter that is a booster's number of rounds, if searched
     scores: list[FoldScore] = field(default_factory=list)  # in the order of folds
+    n_inherited: int = 0  # scores of an earlier trial that this one goes on with
     state: str = RUNNING
     duplicate_of: int | None = None
 
@@ -60,6 +62,20 @@ class Trial:
     def failure(self) -> Failure | None:
         """What went wrong, if something did."""
         return self.scores[-1].failure if self.scores else None
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """The parameters that its value belongs to: with the rounds that were best."""
+        rounds = self.n_iterations
+        if self.rounds not in self.params or rounds is None:
+            return self.params
+        return {**self.params, str(self.rounds): rounds}
+
+    @property
+    def seconds(self) -> float:
+        """What its own folds took."""
+        own = [] if self.duplicate_of is not None else self.scores[self.n_inherited :]
+        return sum(score.seconds for score in own)
 
     def fold_values(self, metric: int = 0) -> list[float]:
         """Return one metric of the folds that were judged.
@@ -225,11 +241,13 @@ class Study:
             log_id=log_id,
             start=start,
             sign=self.signs[0],
+            rounds=self.rounds.name if self.rounds else None,
         )
         if first is not None and origin in (FINALIST, RETRY):
             trial.index = first.index
             if origin == FINALIST:
                 trial.scores = list(first.scores)
+                trial.n_inherited = len(first.scores)
         elif first is not None:
             trial.duplicate_of = first.number
         if first is None or origin == RETRY:
@@ -257,6 +275,10 @@ class Study:
         """What ended the study, if it has ended for the budget that it has now."""
         stop = self._log.stop
         return stop if stop and stop["budget"] == self._limits() else None
+
+    def reopen(self) -> None:
+        """Forget that the study is over."""
+        self._log.stop = None
 
     def end(self, by: str) -> None:
         """Record that the study is over."""
@@ -288,8 +310,8 @@ class Study:
             return "n_trials"
         if self._size is not None and len(self._by_key) >= self._size and not self._queue:
             return "every point was tried"
-        failed = [t for t in self.told if t.state in (FAIL, INVALID) and t.duplicate_of is None]
-        if len(failed) >= config.max_failures:
+        n_failed = sum(trial.state in (FAIL, INVALID) for trial in self._by_key.values())
+        if n_failed >= config.max_failures:
             return "max_failures"
         if config.patience is not None and self._since_best() >= config.patience:
             return "patience"
@@ -369,12 +391,11 @@ class Study:
                 if gain > 0:
                     hopeful.append((gain, trial))
         hopeful.sort(key=lambda pair: (-pair[0], pair[1].number))
-        tried = {trial.key for trial in self.trials if trial.origin == FINALIST}
+        last = max(t.number for t in self.trials if t.origin not in (FINALIST, RETRY))
+        tried = {trial.key: trial.number for trial in self.trials if trial.origin == FINALIST}
+        n_left = self.config.finalists - sum(number > last for number in tried.values())
         fresh = [t for _, t in hopeful[: self.config.finalists] if t.key not in tried]
-        return [
-            self._begin_with(trial.params, FINALIST)
-            for trial in fresh[: max(self.config.finalists - len(tried), 0)]
-        ]
+        return [self._begin_with(trial.params, FINALIST) for trial in fresh[: max(n_left, 0)]]
 
     def retry_failed(self) -> list[Trial]:
         """Begin every trial again that failed, but not those that can never work."""
@@ -451,10 +472,13 @@ class Study:
                 self._storage.set_trial_intermediate_value(optuna_id, fold, mean)
         for key, value in constraints.items():
             self._storage.set_trial_system_attr(optuna_id, key, value)
-        if self.rounds is not None and trial.n_iterations is not None:
+        searched = self.rounds is not None and self.rounds.name in trial.params
+        # CMA-ES is told of the very points that it asked for.
+        learns = searched and self.config.sampler != "cmaes" and trial.n_iterations is not None
+        if self.rounds is not None and self.rounds.type == "int" and learns:
             # The sampler is to learn which rounds were good, not that more may be tried.
             distribution = self.space.distributions()[self.rounds.name]
-            rounds = max(float(trial.n_iterations), float(self.rounds.low or 1))
+            rounds = max(float(trial.n_iterations or 1), float(self.rounds.low or 1))
             self._storage.set_trial_param(optuna_id, self.rounds.name, rounds, distribution)
         self._study.tell(trial.index, values, state=state)
 
@@ -660,13 +684,11 @@ def trials_table(studies: Mapping[str, Study], rows: str, model: str | None = No
                     "origin": trial.origin,
                     "folds": 0 if trial.duplicate_of is not None else len(trial.fold_values()),
                     "fold_values": trial.fold_values(),
-                    "seconds": 0.0
-                    if trial.duplicate_of is not None
-                    else sum(score.seconds for score in trial.scores),
+                    "seconds": trial.seconds,
                     "start": trial.start,
                     "n_iterations": trial.n_iterations,
                     "chosen": trial is best and name == (model or name),
-                    "params": json.dumps(trial.params, ensure_ascii=False),
+                    "params": json.dumps(trial.settled, ensure_ascii=False),
                     "cause": failure.cause if failure else None,
                     "traceback": failure.traceback if failure else None,
                 }
