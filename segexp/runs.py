@@ -452,6 +452,7 @@ def continue_sweep(sweep: Sweep) -> Iterator[SweepWriter]:
     RunError
         If another process is at work there.
     """
+    _check_stopped(sweep.path, sweep.status, sweep.manifest)
     with _owned(sweep.path):
         newest = open_sweep(sweep.path)
         if newest.manifest.get("process") != sweep.manifest.get("process"):

@@ -191,9 +191,10 @@ def test_what_failed_is_run_again_only_when_that_is_wanted(here):
         done, failed = cells()
         before = files_of(run_of(done).path)
         (here / "broken").unlink()
-        assert main(["resume", str(path)]) == 1
+        assert main(["resume", str(path)]) == 2  # a directory does not allow packages by itself
+        assert main(["resume", str(path), words[1]]) == 1
         assert cells() == [done, failed]
-        assert main(["resume", str(path), "--retry-failed"]) == 0
+        assert main(["resume", str(path), words[1], "--retry-failed"]) == 0
         assert [cell["status"] for cell in cells()] == ["completed", "completed"]
         assert cells()[1]["cause"] is None
         assert content()["status"] == "completed"

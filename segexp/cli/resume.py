@@ -106,9 +106,10 @@ def _plan_of_cell(sweep: Sweep, cell: dict[str, object], words: Sequence[str]) -
         raise RunError(
             f"{sweep.path} needs your own packages; allow them by the word {packages[0]}"
         )
-    composed = load_config([*said, *words], find_conf_dirs(sweep.manifest.get("config_dir")))
+    others = [word for word in words if word not in packages]
+    composed = load_config([*said, *others], find_conf_dirs(sweep.manifest.get("config_dir")))
     plan = plan_experiment(composed)
-    if not words and config_hash(plan.recorded) != own_hash:
+    if not others and config_hash(plan.recorded) != own_hash:
         raise RunError(
             f"{sweep.path}: the cell {shlex.join(said)} composes to another config than when the "
             f"sweep began (hash {config_hash(plan.recorded)}, it was {own_hash}); an option has "

@@ -108,13 +108,14 @@ def _print_next(
     say(f"sweep directory: {sweep.path}")
     say("next:", style="bold")
     commands = []
+    packages = [word for word in sweep.manifest["words"] if word.startswith("run.packages=")]
     if finished:
         commands.append((["segexp", "show", str(finished[0][1].path)], "the first of the table"))
     if any(status == "failed" for _, status, _ in others):
-        again = ["segexp", "resume", str(sweep.path), "--retry-failed"]
+        again = ["segexp", "resume", str(sweep.path), *packages, "--retry-failed"]
         commands.append((again, "what failed, once more"))
     elif others:
-        commands.append((["segexp", "resume", str(sweep.path)], "what is not finished"))
+        commands.append((["segexp", "resume", str(sweep.path), *packages], "what is not finished"))
     commands.append((["segexp", "show", str(sweep.path)], "this table again"))
     for command, why in commands:
         say(f"  {clean(shlex.join(command))}    # {why}")
