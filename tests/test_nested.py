@@ -242,6 +242,6 @@ def test_where_there_is_nothing_to_learn_the_outer_score_is_chance(tmp_path, mon
     assert selected > 1 / 3 + 0.02 and selected > hits / n
     printed = capsys.readouterr().out.splitlines()
     (said,) = [line for line in printed if line.startswith("selection score")]
-    assert f"{selected:.4f}: what the parameters were chosen by" in said and "no estimate" in said
+    assert f"{selected:.4f}; what the parameters were chosen by" in said and "no estimate" in said
     assert f"on held-out rows the choices reach {hits / n:.4f}" in said
     assert done.read_summary()["accuracy"]["mean"] == pytest.approx(hits / n)
