@@ -486,3 +486,15 @@ def test_run_says_when_a_baseline_is_as_good(capsys):
     assert main(["run", *QUICK, "model.estimator.max_depth=1", "dataset.ignore=[Age]",
                  "dataset.numeric=[Work_Experience,Family_Size]"]) == 0  # fmt: skip
     assert "decision_tree is not better than the baseline" in capsys.readouterr().out
+
+
+def test_a_run_that_goes_on_still_shows_what_it_had_come_to(here, capsys):
+    assert main(["run", *QUICK]) == 0
+    (path,) = runs.find_runs(here / "outputs")
+    manifest = json.loads((path / runs.MANIFEST).read_text())
+    (path / runs.MANIFEST).write_text(json.dumps(manifest | {"status": "interrupted"}))
+    capsys.readouterr()
+    assert main(["show", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "before it went on" in out and "balanced_accuracy" in out
+    assert f"go on with: segexp resume {path}" in out

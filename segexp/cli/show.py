@@ -27,6 +27,7 @@ def execute(path: str) -> int:
         FAILED,
         INTERRUPTED,
         KILLED,
+        SUMMARY,
         is_sweep,
         open_run,
         open_sweep,
@@ -52,9 +53,13 @@ def execute(path: str) -> int:
         print_segments(run)
         _print_confusion(run)
         print_importance(run, most=20)
-    elif cause := run.manifest.get("cause"):
-        say(f"cause: {cause}", style="red")
-        say()
+    else:
+        if cause := run.manifest.get("cause"):
+            say(f"cause: {cause}", style="red")
+            say()
+        if (run.path / SUMMARY).is_file():  # it was complete, and was given more trials
+            say("not finished; what it had come to before it went on:", style="yellow")
+            print_metrics(run)
     print_notes(run)
     _print_facts(run)
     if run.status in (FAILED, INTERRUPTED, KILLED):
