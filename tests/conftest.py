@@ -14,6 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+# Before anything loads OpenMP: threads that outnumber the processors wait for each other, and tests
+# run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = "SEGEXP_CI_STRICT"
 # A skip whose reason names one of these is a failure where SEGEXP_CI_STRICT is set.
@@ -33,6 +37,14 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv("NO_COLOR", "1")
         # It would win over NO_COLOR.
         patch.delenv("FORCE_COLOR", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """Tests kill processes, not the machine: nothing has to reach the disk itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.util
 import random
 import zlib
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.tree import DecisionTreeClassifier
 
 from segexp.config.compose import load_config
@@ -38,6 +40,9 @@ TINY = {
     "kind": {"type": "categorical", "choices": ["a", "b"]},
 }
 LINE = {"a": {"type": "int", "low": 0, "high": 9, "step": 1}}
+NEEDS_TORCH = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="needs torch (the extra gp)"
+)
 
 
 def space_of(nodes: dict[str, Any]) -> SearchSpace:
@@ -107,7 +112,7 @@ class Scorer:
         self.arrived.append(trial.number)
         failure = self.fails(trial.params, fold)
         values = () if failure else self.value(trial.params, fold)
-        return FoldScore(values, 0.01, 0.01, None, (), failure)
+        return FoldScore(values, 0.01, None, (), failure)
 
 
 def open_study(
