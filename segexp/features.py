@@ -29,6 +29,7 @@ from sklearn.preprocessing import TargetEncoder
 from sklearn.utils.validation import (
     _check_feature_names_in,
     check_is_fitted,
+    check_non_negative,
     validate_data,
 )
 
@@ -354,6 +355,45 @@ class OrdinalCodes(OneToOneFeatureMixin, _FrameTransformer):
             codes[:, j] = pd.Index(levels, dtype=object).get_indexer(column.to_numpy(dtype=object))
         codes[codes < 0] = np.nan
         return codes
+
+
+class FamdScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Scale one-hot columns so that a PCA of them and of standardised numbers is an FAMD.
+
+    Each indicator is divided by the square root of its share ``p`` of the customers and centred:
+    ``(x - p) / sqrt(p)``. A column of m levels then has total variance m - 1, of which no
+    direction carries more than 1, as much as a standardised number: factor analysis of mixed data
+    (Pages 2004, Analyse factorielle de donnees mixtes, Revue de statistique appliquee
+    52(4):93-111).
+
+    Attributes
+    ----------
+    shares_ : ndarray of shape (n_features,)
+        Share of the customers of ``fit`` who have each level. A level that nobody had gives 0.
+
+    Examples
+    --------
+    >>> FamdScaler().fit_transform([[1, 0], [1, 0], [1, 0], [0, 1]])[-1].round(3).tolist()
+    [-0.866, 1.5]
+    """
+
+    def fit(self, X: Any, y: Any = None) -> FamdScaler:
+        """Learn the share of each level."""
+        X = validate_data(self, X, dtype=float)
+        check_non_negative(X, "FamdScaler, which is given one-hot columns")
+        self.shares_ = X.mean(axis=0)
+        return self
+
+    def transform(self, X: Any) -> npt.NDArray[np.float64]:
+        """Return the scaled indicators, shape (n_samples, n_features)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=float, reset=False)
+        return (X - self.shares_) / np.sqrt(np.where(self.shares_ > 0, self.shares_, np.inf))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        return tags
 
 
 class DateFeatures(_FrameTransformer):
