@@ -114,7 +114,9 @@ def make_ground(model: str, n_trials: int, seed: int, *words: str, n_jobs: int =
     data = datasets.load(config, lambda text: None)
     y, groups, segments = data.y, data.groups, tuple(data.segments)
     outer = make_splits(config.evaluation, y, groups, seed, segments)[0]
-    inner = make_inner_splits((0, 0), outer.train, y, groups, config.search.inner_splits, seed)
+    inner = make_inner_splits(
+        (0, 0), outer.train, y, groups, config.search.inner_splits, seed, segments
+    )
     return Ground(plan, model, Table(data.X, y, segments), outer, inner)
 
 
@@ -152,7 +154,7 @@ async def search_on(
         content = Bench(
             bench or folder, {ground.model: ground.family.pipeline}, {ROWS: ground.inner},
             ground.plan.metrics, config.search.early_stopping, config.search.early_stopping_share,
-            config.run.seed, config.engine.threads,
+            config.run.seed,
         )  # fmt: skip
         shared = engine.share(content, content.name)
         search = open_search(ground, folder, seed)
@@ -282,7 +284,7 @@ def measure_suggestions(models: Sequence[str]) -> None:
                 trial = study.ask()
                 marks.append(clock())
                 for value in values if trial.duplicate_of is None else ():
-                    study.record(trial, FoldScore((float(value),), 0.1, 0.1, None, (), None))
+                    study.record(trial, FoldScore((float(value),), 0.1, None, (), None))
                 study.tell(trial, pruned=False)
                 marks.append(clock())
                 asked = plain.ask()
@@ -333,7 +335,7 @@ def compare(theirs: Mapping[str, Any], found: Found, outer: float) -> dict[str, 
         **theirs,
         "segexp_best": next(iter(found.choice.values.values())),
         "segexp_seconds": found.seconds,
-        "segexp_trials": found.study.n_asked,
+        "segexp_trials": found.study.n_different,
         "segexp_outer": outer,
         "segexp_states": " ".join(f"{k}={v}" for k, v in found.choice.states.items()),
         "seconds_to_reach": there[0][0] if there else math.inf,

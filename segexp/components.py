@@ -6,28 +6,25 @@ anything is imported, and by its kind before anything is called.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
-import io
-import os
 import re
-import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier, is_clusterer
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
+from segexp.clustering.segmenter import Segmenter
 from segexp.config.schema import ExperimentConfig, ModelConfig, PreprocessingConfig
 from segexp.config.space import Parameter, check_space, parse_space
 from segexp.errors import ConfigError, did_you_mean
 from segexp.features import RoleColumns
+from segexp.search.fitting import silence, try_fit
 
 # Package -> what pip calls it.
 PACKAGES = {
@@ -201,48 +198,47 @@ def build_model(config: ModelConfig, packages: Sequence[str] = ()) -> BaseEstima
         If the estimator does not fit the task.
     """
     estimator = build(config.estimator, "model.estimator", packages)
+    if config.task == "clustering":
+        return _build_segmenter(config, estimator)
     if not is_classifier(estimator):
         raise ConfigError(
             f"model.estimator: {type(estimator).__name__} is no classifier, and model.task is "
             f"{config.task}"
         )
     if type(estimator).__module__.split(".")[0] in ("lightgbm", "xgboost"):
-        _try_fit(estimator)
+        _check_values(estimator)
     return estimator
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Close the mouth of native code: LightGBM prints what it is about to raise."""
-    sys.stdout.flush()
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        for descriptor, old in zip((1, 2), kept, strict=True):
-            os.dup2(old, descriptor)
-        for descriptor in (nowhere, *kept):
-            os.close(descriptor)
+def _build_segmenter(config: ModelConfig, clusterer: BaseEstimator) -> Segmenter:
+    """Give a clusterer the interface that all of them have here."""
+    if not hasattr(clusterer, "fit_predict") and not is_clusterer(clusterer):
+        raise ConfigError(
+            f"model.estimator: {type(clusterer).__name__} is no clusterer, and model.task is "
+            f"clustering"
+        )
+    seed = clusterer.get_params(deep=False).get("random_state")
+    return Segmenter(
+        clusterer, assignment=config.assignment, max_rows=config.max_rows, random_state=seed or 0
+    )
 
 
-def _try_fit(estimator: BaseEstimator) -> None:
-    """Let LightGBM and XGBoost check their values: two trees on 60 made-up rows.
+def _check_unsupervised(preprocessing: Pipeline) -> None:
+    """Refuse steps that learn from the known segments before a clusterer."""
+    for name, step in preprocessing.get_params().items():
+        if isinstance(step, TransformerMixin) and get_tags(step).target_tags.required:
+            raise ConfigError(
+                f"preprocessing.{name.replace('columns__', '').replace('__', '.')}: "
+                f"{type(step).__name__} learns from the known segments, which a clusterer must "
+                f"not see; say preprocessing=standard"
+            )
 
-    They state no constraints, and would reject a wrong value only after the table is loaded.
-    """
-    trial = clone(estimator)
-    per_feature = {k: None for k, v in trial.get_params().items() if isinstance(v, list | dict)}
-    trial.set_params(n_estimators=2, **per_feature)
-    rng = np.random.default_rng(0)
-    try:
-        with warnings.catch_warnings(), _silence():
-            warnings.simplefilter("ignore")
-            trial.fit(rng.normal(size=(60, 2)), np.arange(60) % 3)
-    except Exception as error:
+
+def _check_values(estimator: BaseEstimator) -> None:
+    """Let LightGBM and XGBoost check their values now, and not after the table is loaded."""
+    with silence():
+        error = try_fit(lambda: clone(estimator))
+    if error is not None:
         name = type(estimator).__name__
         cause = " ".join(str(error).split()).split(" at /")[0]
         raise ConfigError(f"model.estimator: {name} rejects these values: {cause[:300]}") from error
@@ -342,6 +338,8 @@ def join(
             ("model", build_model(model, packages)),
         ]
     )
+    if model.task == "clustering":
+        _check_unsupervised(pipeline.named_steps["preprocessing"])
     _set_threads(pipeline.named_steps["model"], threads)
     return pipeline
 

@@ -26,9 +26,14 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline
 
-from segexp.config.schema import EngineConfig, EvaluationConfig
+from segexp.clustering.distances import distance_shares
+from segexp.clustering.judging import ClusterFold, judge_segments
+from segexp.clustering.quality import SegmentMap
+from segexp.clustering.segmenter import Segmenter
+from segexp.clustering.stability import held_out_stability
+from segexp.config.schema import EngineConfig, EvaluationConfig, SearchConfig
 from segexp.engine import open_engine
-from segexp.errors import ConfigError, DataError, did_you_mean
+from segexp.errors import ConfigError, DataError, SegexpError, did_you_mean
 from segexp.metrics import metric_by_name, score
 
 Codes = NDArray[np.int_]
@@ -36,14 +41,26 @@ Codes = NDArray[np.int_]
 # Shuffled tables are predicted together up to this size, about 0.2 GB as Python objects.
 CELLS_PER_CALL = 5_000_000
 
+NEAR_ONE = 1e-3  # how far a row of probabilities, in 32 bits at worst, may be from a sum of 1
+
+
+class ProbabilityError(SegexpError):
+    """What a model calls probabilities are none."""
+
+    exit_code = 1
+
 
 @dataclass(frozen=True)
 class Table:
     """The customers, as they are sent to workers once."""
 
     X: pd.DataFrame  # shape (n, n_features)
-    y: Codes  # shape (n,)
+    y: Codes | None  # shape (n,); None where no segment is known
     segments: tuple[str, ...]
+
+    def truth(self, rows: Codes) -> Codes | None:
+        """Return the codes of the known segments of some rows."""
+        return None if self.y is None else self.y[rows]
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,7 @@ class FoldResult:
     """What one pipeline, fitted on the training rows of a fold, says of its test rows."""
 
     split: Split
-    predicted: Codes  # shape (n_test,)
+    predicted: Codes  # shape (n_test,); a clusterer's clusters, where no segment is known
     probabilities: NDArray[np.float64] | None  # shape (n_test, n_segments)
     importance: pd.DataFrame  # feature, drop: one row per shuffle of a column
     own_importance: pd.Series  # of the fitted model, by the name of the transformed feature
@@ -69,6 +86,15 @@ class FoldResult:
     predict_seconds: float
     warnings: tuple[str, ...]  # what libraries warned about, each once
     peak_memory_mb: int  # of the process that did it, since it started
+    clusters: ClusterFold | None = None  # of a clusterer
+
+
+@dataclass(frozen=True)
+class Refits:
+    """What judging a clusterer costs beside its fit."""
+
+    fold_resamples: int  # bootstrap samples of the training rows for the stability; 0: none
+    silhouette_rows: int  # silhouettes of more customers are sampled; 0: none
 
 
 def make_splits(
@@ -117,7 +143,13 @@ def make_splits(
 
 
 def make_inner_splits(
-    outer: Sequence[int], rows: Codes, y: Codes, groups: Codes | None, n_splits: int, seed: int
+    outer: Sequence[int],
+    rows: Codes,
+    y: Codes,
+    groups: Codes | None,
+    n_splits: int,
+    seed: int,
+    segments: Sequence[str],
 ) -> tuple[Split, ...]:
     """Deal the training rows of a split once more, for a search.
 
@@ -134,13 +166,19 @@ def make_inner_splits(
     -------
     tuple of Split
         Row numbers of the whole table; stratified, and a group stays on one side.
+
+    Raises
+    ------
+    DataError
+        If a segment has fewer training rows, or there are fewer groups, than inner splits.
     """
     state = int(np.random.SeedSequence([seed, *outer]).generate_state(1)[0])
-    counts = np.bincount(y[rows])
-    if (smallest := int(counts[counts > 0].min())) < n_splits:
+    codes, counts = np.unique(y[rows], return_counts=True)
+    if (smallest := int(counts.min())) < n_splits:
         raise DataError(
-            f"a segment has {smallest} customer(s) among the training rows of a fold, and "
-            f"search.inner_splits={n_splits} need {n_splits}; lower it, or merge the segment"
+            f"segment {segments[codes[counts.argmin()]]!r} has {smallest} customer(s) among the "
+            f"training rows of a fold, and search.inner_splits={n_splits} need {n_splits}; lower "
+            f"it, or merge the segment"
         )
     zeros = np.zeros(len(rows))
     if groups is None:
@@ -311,6 +349,8 @@ def judge(
 def _judge(
     table: Table, pipeline: Pipeline, split: Split, repeats: int, metric: str, seed: int
 ) -> FoldResult:
+    if table.y is None:
+        raise DataError("a classifier needs known segments, and there are none")
     X, y = table.X.iloc[split.test], table.y[split.test]
     start = time.perf_counter()
     pipeline.fit(table.X.iloc[split.train], table.y[split.train])
@@ -336,9 +376,76 @@ def _judge(
     )
 
 
+def judge_clusterer(
+    table: Table, pipeline: Pipeline, split: Split, refits: Refits, seed: int = 0
+) -> FoldResult:
+    """Fit a clone of a pipeline on the training rows, without segments, and assign its test rows.
+
+    Where segments are known, each cluster stands for the segment that most of its training
+    customers have; ``predicted`` is that of the test rows.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        result = _judge_clusterer(table, clone(pipeline), split, refits, seed)
+    messages = dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in said)
+    return replace(result, warnings=tuple(messages))
+
+
+def _judge_clusterer(
+    table: Table, pipeline: Pipeline, split: Split, refits: Refits, seed: int
+) -> FoldResult:
+    rows, X = table.X.iloc[split.train], table.X.iloc[split.test]
+    start = time.perf_counter()
+    pipeline.fit(rows)
+    fitted = time.perf_counter()
+    segmenter: Segmenter = pipeline.steps[-1][1]
+    Z = pipeline[:-1].transform(X)
+    found = segmenter.assign(Z)
+    predicted_at = time.perf_counter()
+    own_seed = int(np.random.SeedSequence([seed, split.repeat, split.fold]).generate_state(1)[0])
+
+    def stability() -> float:
+        return held_out_stability(pipeline, rows, X, refits.fold_resamples, own_seed)
+
+    values = judge_segments(
+        segmenter, Z, found,
+        truth=table.truth(split.test), stability=stability if refits.fold_resamples else None,
+        silhouette_rows=refits.silhouette_rows, seed=own_seed,
+    )  # fmt: skip
+    return FoldResult(
+        split=split,
+        predicted=map_segments(table, segmenter, split.train, found.segment),
+        probabilities=None,
+        importance=pd.DataFrame({"feature": [], "drop": []}),
+        own_importance=_distance_shares(pipeline, rows),
+        fit_seconds=fitted - start,
+        predict_seconds=predicted_at - fitted,
+        warnings=(),
+        peak_memory_mb=peak_memory_mb(),
+        clusters=ClusterFold(found.segment, found.confidence, found.unlike, values),
+    )
+
+
+def map_segments(table: Table, segmenter: Segmenter, train: Codes, clusters: Codes) -> Codes:
+    """Return the known segment that each cluster stands for; the clusters, where none is known."""
+    truth = table.truth(train)
+    if truth is None:
+        return clusters
+    return SegmentMap.learn(segmenter.labels_, truth).apply(clusters)
+
+
+def _distance_shares(pipeline: Pipeline, rows: pd.DataFrame) -> pd.Series:
+    """Return the share of the distance between customers that each prepared feature carries."""
+    Z = pipeline[:-1].transform(rows)
+    shares = distance_shares(Z)
+    if not isinstance(Z, pd.DataFrame):
+        shares.index = [str(name) for name in pipeline[:-1].get_feature_names_out()]
+    return shares
+
+
 def fold_to_bytes(result: FoldResult) -> bytes:
     """Return a fold's result as an npz file, which holds arrays and text and runs no code."""
     shares = result.probabilities
+    clusters = result.clusters
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -352,8 +459,19 @@ def fold_to_bytes(result: FoldResult) -> bytes:
         seconds=np.array([result.fit_seconds, result.predict_seconds]),
         warnings=np.asarray(result.warnings, dtype=str),
         peak_memory_mb=np.array(result.peak_memory_mb),
+        **({} if clusters is None else _cluster_arrays(clusters)),
     )
     return buffer.getvalue()
+
+
+def _cluster_arrays(clusters: ClusterFold) -> dict[str, Any]:
+    return {
+        "labels": clusters.labels,
+        "confidence": clusters.confidence,
+        "unlike": clusters.unlike,
+        "metrics": np.asarray(list(clusters.values), dtype=str),
+        "values": np.asarray(list(clusters.values.values()), dtype=float),
+    }
 
 
 def fold_from_bytes(content: bytes, split: Split) -> FoldResult | None:
@@ -373,9 +491,15 @@ def fold_from_bytes(content: bytes, split: Split) -> FoldResult | None:
                 predict_seconds=float(kept["seconds"][1]),
                 warnings=tuple(str(text) for text in kept["warnings"]),
                 peak_memory_mb=int(kept["peak_memory_mb"]),
+                clusters=_clusters_from(kept) if "labels" in kept else None,
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
+
+
+def _clusters_from(kept: Mapping[str, NDArray[Any]]) -> ClusterFold:
+    values = zip(kept["metrics"].tolist(), kept["values"].tolist(), strict=True)
+    return ClusterFold(kept["labels"], kept["confidence"], kept["unlike"], dict(values))
 
 
 def peak_memory_mb() -> int:
@@ -401,11 +525,17 @@ def predict(
     predicted : ndarray of int, shape (n,)
     probabilities : ndarray of float, shape (n, n_segments), or None
         A segment that the training rows lacked has probability 0.
+
+    Raises
+    ------
+    ProbabilityError
+        If the model's probabilities are none.
     """
     classes = np.asarray(pipeline.classes_)
     if not hasattr(pipeline, "predict_proba"):
         return np.asarray(pipeline.predict(X)).astype(int), None
     known = np.asarray(pipeline.predict_proba(X), dtype=np.float64)
+    _check_probabilities(known, pipeline.steps[-1][1])
     probabilities = np.zeros((len(X), n_segments))
     probabilities[:, classes] = known
     # One pass for both where the segment is the likeliest one, as it is for most classifiers.
@@ -414,7 +544,21 @@ def predict(
     return np.asarray(pipeline.predict(X)).astype(int), probabilities
 
 
+def _check_probabilities(known: NDArray[np.float64], model: Any) -> None:
+    with np.errstate(invalid="ignore"):  # NaN and infinities add up to nothing that is near 1
+        right = (np.abs(known.sum(axis=1) - 1) <= NEAR_ONE) & (known >= 0).all(axis=1)
+    if not right.all():
+        shown = ", ".join(f"{value:.4g}" for value in known[~right][0])
+        raise ProbabilityError(
+            f"{type(model).__name__} predicts probabilities that are none, or do not add up to 1, "
+            f"for {int((~right).sum()):,} of {len(known):,} rows, for example {shown}; check its "
+            f"parameters and the scale of the features"
+        )
+
+
 def _predicts_likeliest(model: Any) -> bool:
+    if getattr(model, "predicts_likeliest", False):
+        return True
     library = type(model).__module__.split(".")[0] in {"lightgbm", "sklearn", "xgboost"}
     return library and type(model).__name__ in {
         "LGBMClassifier",
@@ -422,6 +566,9 @@ def _predicts_likeliest(model: Any) -> bool:
         "HistGradientBoostingClassifier",
         "RandomForestClassifier",
         "ExtraTreesClassifier",
+        "KNeighborsClassifier",
+        "CalibratedClassifierCV",
+        "DecisionTreeClassifier",
     }
 
 
@@ -506,25 +653,35 @@ def _own_importance(pipeline: Pipeline) -> pd.Series:
     return pd.Series(values, index=[str(name) for name in names])
 
 
-def fold_scores(results: Sequence[FoldResult], y: Codes, segments: Sequence[str]) -> pd.DataFrame:
+def fold_scores(
+    results: Sequence[FoldResult], y: Codes | None, segments: Sequence[str]
+) -> pd.DataFrame:
     """Return the long table ``repeat, fold, metric, value`` of stored predictions."""
     rows = [
         (result.split.repeat, result.split.fold, metric, value)
         for result in results
-        for metric, value in score(
-            y[result.split.test], result.predicted, result.probabilities, segments
-        ).items()
+        for metric, value in _scores(result, y, segments).items()
     ]
     return pd.DataFrame(rows, columns=["repeat", "fold", "metric", "value"])
 
 
+def _scores(result: FoldResult, y: Codes | None, segments: Sequence[str]) -> dict[str, float]:
+    values = dict(result.clusters.values) if result.clusters else {}
+    if y is None:
+        return values
+    truth = y[result.split.test]
+    return values | score(truth, result.predicted, result.probabilities, segments)
+
+
 def predictions_table(
-    results: Sequence[FoldResult], y: Codes, ids: pd.Series, segments: Sequence[str]
+    results: Sequence[FoldResult], y: Codes | None, ids: pd.Series, segments: Sequence[str]
 ) -> pd.DataFrame:
     """Return one row per customer and repeat, in the order of repeats and rows.
 
-    Columns: ``row`` (from 0, in the order of the table), ``id``, ``repeat``, ``fold``, ``true``,
-    ``predicted``, and ``probability[...]`` per segment where the model has probabilities.
+    Columns: ``row`` (from 0, in the order of the table), ``id``, ``repeat``, ``fold``; where
+    segments are known ``true`` and ``predicted``, and ``probability[...]`` per segment where the
+    model has probabilities; of a clusterer ``cluster`` (numbered within its fold, the largest is
+    0, -1 is noise), ``confidence`` and ``unlike_anybody``.
     """
     names = np.asarray(segments, dtype=object)
     parts = []
@@ -536,10 +693,13 @@ def predictions_table(
                 "id": ids.iloc[test].to_numpy(),
                 "repeat": result.split.repeat,
                 "fold": result.split.fold,
-                "true": names[y[test]],
-                "predicted": names[result.predicted],
             }
         )
+        if y is not None:
+            part["true"], part["predicted"] = names[y[test]], names[result.predicted]
+        if (clusters := result.clusters) is not None:
+            part["cluster"], part["confidence"] = clusters.labels, clusters.confidence
+            part["unlike_anybody"] = clusters.unlike
         if result.probabilities is not None:
             for code, name in enumerate(segments):
                 part[f"probability[{name}]"] = result.probabilities[:, code]
@@ -575,42 +735,85 @@ def _over_folds(kind: str, folds: Sequence[pd.Series]) -> pd.DataFrame:
 
 
 def check_metrics(
-    config: EvaluationConfig, objectives: Sequence[str] = (), *, has_probabilities: bool = True
+    config: EvaluationConfig, search: SearchConfig, *, has_probabilities: bool = True
 ) -> None:
     """Check the names of the metrics before anything is loaded.
 
     Parameters
     ----------
-    objectives : sequence of str
-        What a search needs beside the metrics of the evaluation.
+    has_probabilities : bool
+        Of the model.
 
     Raises
     ------
     ConfigError
         For a metric that does not exist, or a ranking metric that the model cannot have.
     """
-    needed = {"evaluation.metric": [config.metric], "search.objectives": list(objectives)}
-    for key, names in {**needed, "evaluation.metrics": config.metrics}.items():
-        for name in names:
-            try:
-                metric = metric_by_name(name)
-            except ConfigError as error:
-                raise ConfigError(f"{key}: {error}") from error
-            if key in needed and metric.needs_probabilities and not has_probabilities:
-                raise ConfigError(
-                    f"{key}: {name} needs probabilities, which this model does not give; "
-                    f"accuracy, f1_macro and others need none"
-                )
+    for key, name in _named_metrics(config, search):
+        try:
+            metric = metric_by_name(name)
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from error
+        shown = key == "evaluation.metrics"  # where there is none, a dash stands
+        if metric.needs_probabilities and not has_probabilities and not shown:
+            raise ConfigError(
+                f"{key}: {name} needs probabilities, which this model does not give; "
+                f"accuracy, f1_macro and others need none"
+            )
+
+
+def check_task(
+    config: EvaluationConfig, metrics: Sequence[str], *, clusters: bool, known: bool
+) -> None:
+    """Check that the metrics which decide something can be had for this kind of model.
+
+    Parameters
+    ----------
+    metrics : sequence of str
+        Objectives and constraints of a search.
+    clusters : bool
+        The model is a clusterer.
+    known : bool
+        The data set has known segments.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for name in dict.fromkeys([config.metric, *metrics]):
+        of = metric_by_name(name).of
+        key = "evaluation.metric" if name == config.metric else "search"
+        if of != "segments" and not clusters:
+            raise ConfigError(f"{key}: {name} judges clusterers, for example model=kmeans")
+        if of != "clusters" and not known:
+            other = "evaluation=clustering" if key == "evaluation.metric" else "another metric"
+            raise ConfigError(
+                f"{key}: {name} needs known segments (dataset.target), and there are none; "
+                f"say {other}, or name the column"
+            )
+        off = {"silhouette": config.silhouette_rows, "stability": config.fold_resamples}
+        switch = {"silhouette": "silhouette_rows", "stability": "fold_resamples"}
+        if off.get(name) == 0:
+            raise ConfigError(f"{key}: {name} is switched off by evaluation.{switch[name]}=0")
 
 
 def check_segment_metrics(
-    config: EvaluationConfig, segments: Sequence[str], objectives: Sequence[str] = ()
+    config: EvaluationConfig, search: SearchConfig, segments: Sequence[str]
 ) -> None:
     """Raise ``ConfigError`` for a metric such as ``recall[Z]`` of a segment that is not there."""
-    for name in (config.metric, *config.metrics, *objectives):
+    for key, name in _named_metrics(config, search):
         segment = name.partition("[")[2].removesuffix("]")
         if segment and segment not in segments:
             raise ConfigError(
-                f"evaluation: metric {name!r} names the segment {segment!r}"
+                f"{key}: metric {name!r} names the segment {segment!r}"
                 f"{did_you_mean(segment, segments)}; the segments are {', '.join(segments)}"
             )
+
+
+def _named_metrics(config: EvaluationConfig, search: SearchConfig) -> Iterator[tuple[str, str]]:
+    """Yield every metric that a config names, with the key that names it."""
+    yield "evaluation.metric", config.metric
+    yield from (("search.objectives", name) for name in search.objectives)
+    yield from ((f"search.constraints.{name}", name) for name in search.constraints)
+    yield from ((f"evaluation.constraints.{name}", name) for name in config.constraints)
+    yield from (("evaluation.metrics", name) for name in config.metrics)

@@ -26,6 +26,8 @@ from sklearn.pipeline import Pipeline
 
 import segexp.runs as runs
 from segexp import __version__
+from segexp.clustering.choose_k import Verdict
+from segexp.clustering.stability import draw, stability
 from segexp.config.compose import config_hash, config_to_yaml
 from segexp.config.schema import EvaluationConfig, ExperimentConfig
 from segexp.data.findings import Finding
@@ -35,6 +37,7 @@ from segexp.errors import ConfigError, DataError, RunError
 from segexp.evaluation import (
     Codes,
     FoldResult,
+    Refits,
     Split,
     Table,
     check_segment_metrics,
@@ -45,6 +48,7 @@ from segexp.evaluation import (
     hash_splits,
     importance_table,
     judge,
+    judge_clusterer,
     make_inner_splits,
     make_splits,
     peak_memory_mb,
@@ -54,10 +58,22 @@ from segexp.metrics import jackknife_group_count, jackknife_standard_errors, sum
 from segexp.plan import Plan, file_name, find_done, rows_name
 from segexp.saved_model import UnsafeModelError, dump_pipeline
 from segexp.search.examination import examine_search
-from segexp.search.families import FINAL, Bed, Choice, RowsSearch
+from segexp.search.families import Bed, Choice, RowsSearch
 from segexp.search.fitting import Bench
 from segexp.search.journal import Journal
-from segexp.search.study import Study, Trial
+from segexp.search.study import FINAL, Study, Trial
+from segexp.segmentation import (
+    Segmentation,
+    assess_k,
+    customers_table,
+    describe,
+    draw_segmentation,
+    fit_segmentation,
+    resample_segments,
+    segments_table,
+    shares_structure,
+    verdict_of,
+)
 
 T = TypeVar("T")
 Counts = Mapping[str, Mapping[str, int]]  # trials by rows and model
@@ -294,7 +310,6 @@ class _Loaded:
     """The customers of a run, and how they are dealt."""
 
     dataset: Dataset
-    y: Codes
     splits: Sequence[Split]
     inner: Mapping[str, tuple[Split, ...]]  # of each study; empty without a search
 
@@ -302,11 +317,16 @@ class _Loaded:
 def _load(plan: Plan, datasets: Datasets, reporter: Reporter) -> _Loaded:
     config = plan.config
     dataset = datasets.load(config, reporter.say)
-    check_segment_metrics(config.evaluation, dataset.segments, plan.metrics)
+    if dataset.y is None and config.model.task == "classification":
+        raise DataError(f"dataset {dataset.name!r} has no target")
+    check_segment_metrics(config.evaluation, config.search, dataset.segments)
     if not len(dataset.X.columns):
         raise DataError(f"dataset {dataset.name!r} has no feature columns left; see dataset.ignore")
-    y, seed = _codes(dataset), config.run.split_seed
-    splits = make_splits(config.evaluation, y, dataset.groups, seed, dataset.segments)
+    seed = config.run.split_seed
+    # Where no segment is known all customers are of one kind, and the folds are not stratified.
+    y = np.zeros(len(dataset.X), dtype=int) if dataset.y is None else dataset.y
+    names = dataset.segments or ("all customers",)
+    splits = make_splits(config.evaluation, y, dataset.groups, seed, names)
     training: dict[str, tuple[tuple[int, ...], Codes]] = {
         rows_name(split.repeat, split.fold): ((split.repeat, split.fold), split.train)
         for split in splits
@@ -314,12 +334,12 @@ def _load(plan: Plan, datasets: Datasets, reporter: Reporter) -> _Loaded:
     training[FINAL] = ((), np.arange(len(y)))
     n_inner = config.search.inner_splits
     inner = {
-        rows: make_inner_splits(*training[rows], y, dataset.groups, n_inner, seed)
+        rows: make_inner_splits(*training[rows], y, dataset.groups, n_inner, seed, names)
         for rows in plan.studies
     }
     smallest = min((s for s in (*splits, *sum(inner.values(), ()))), key=lambda s: len(s.train))
     _check_neighbors(plan, len(smallest.train))
-    return _Loaded(dataset, y, splits, inner)
+    return _Loaded(dataset, splits, inner)
 
 
 def _check_same_data(run: runs.Run, loaded: _Loaded) -> None:
@@ -366,12 +386,6 @@ def _recorded_words(plan: Plan, words: Sequence[str]) -> list[str]:
     ]
 
 
-def _codes(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.int_]]:
-    if dataset.y is None:
-        raise DataError(f"dataset {dataset.name!r} has no target")
-    return dataset.y
-
-
 class _Work:
     """The computations of one run, as tasks on an engine; each leaves its result on disk."""
 
@@ -385,12 +399,12 @@ class _Work:
         retry_failed: bool = False,
     ) -> None:
         self.cell, self.plan, self.config = cell, cell.plan, cell.plan.config
-        self.dataset, self.y, self.splits = loaded.dataset, loaded.y, loaded.splits
+        self.dataset, self.splits = loaded.dataset, loaded.splits
         self.writer, self.engine, self.retry_failed = writer, engine, retry_failed
         self.done = 0
         self.total = self._count_tasks()
         engine.expect(self.total)
-        table = Table(self.dataset.X, self.y, tuple(self.dataset.segments))
+        table = Table(self.dataset.X, self.dataset.y, tuple(self.dataset.segments))
         # By object, which the engine keeps: cells of a sweep with the same data section share it.
         self.table = engine.share(table, f"{self.dataset.fingerprint} {id(self.dataset.X)}")
         self.bench: Shared[Bench] | None = None
@@ -400,13 +414,21 @@ class _Work:
         self.results: dict[str, list[FoldResult | None]] = {}
         self.choices: dict[str, Choice] = {}
         self.turn = asyncio.Lock()
+        self.verdicts: dict[str, asyncio.Future[Verdict]] = {}
+        self.k_tables: dict[str, pd.DataFrame] = {}
+        self.labelings: Sequence[Codes] = ()
 
     def _count_tasks(self) -> int:
         plan = self.plan
         search = plan.n_search_fits
         if search is None:  # a clock ends it; as if it made 60 trials
             search = len(plan.studies) * 60 * self.config.search.inner_splits
-        return plan.n_fits + len(plan.baselines) * len(self.splits) + search
+        total = plan.n_fits + len(plan.baselines) * len(self.splits) + search
+        if plan.clusters:
+            total += len(self._k_rows) * len(self._k_parts)
+            if self.config.evaluation.final_model:
+                total += self.config.evaluation.stability_resamples
+        return total
 
     def _open_searches(self, inner: Mapping[str, tuple[Split, ...]]) -> None:
         """Open the studies, and share with the workers what all trials stand on."""
@@ -419,13 +441,14 @@ class _Work:
             metrics=plan.metrics,
             early_stopping=search.early_stopping,
             early_stopping_share=search.early_stopping_share,
+            fold_resamples=config.evaluation.fold_resamples,
             seed=config.run.seed,
-            threads=config.engine.threads,
+            groups=self.dataset.groups,
         )
         self.bench = self.engine.share(bench, bench.name)
         self.searches = {
             rows: RowsSearch(
-                rows, index, plan.families, search, plan.metrics, plan.n_objectives,
+                rows, index, plan.families, plan.search, plan.metrics, plan.n_objectives,
                 seed=config.run.seed, journal=journal,
                 facts={"data": self.dataset.fingerprint},
                 counts=(self.cell.counts or {}).get(rows),
@@ -439,14 +462,20 @@ class _Work:
         pipelines = {"": self.plan.pipeline, **self.plan.baselines}
         self.results = {name: [None] * len(self.splits) for name in pipelines}
         model: bytes | UnsafeModelError | None = None
+        found: Segmentation | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name in self.results:
                     for i in range(len(self.splits)):
                         tasks.create_task(self._judge(name, i))
-                if self.config.evaluation.final_model:
+                if self.config.evaluation.final_model and self.plan.clusters:
+                    found_later = tasks.create_task(self._find_segments())
+                elif self.config.evaluation.final_model:
                     final = tasks.create_task(self._fit_final())
-            if self.config.evaluation.final_model:
+            if self.config.evaluation.final_model and self.plan.clusters:
+                found = found_later.result()
+                model = found.model
+            elif self.config.evaluation.final_model:
                 model = final.result()
         except BaseExceptionGroup as group:
             error = _first(group)
@@ -459,7 +488,9 @@ class _Work:
             if self.bench is not None:
                 self.engine.forget(self.bench)
         logger.info("computed in %.1f s", time.perf_counter() - start)
-        self._write(model)
+        self._write(model, found)
+        if found is not None:
+            await self._write_segmentation(found)
         if self.searches:
             await self._write_search()
         self.writer.remove_folder(runs.FOLDS)
@@ -484,18 +515,27 @@ class _Work:
         file = f"{name or 'model'}-{rows_name(split.repeat, split.fold)}"
         if name:
             pipeline = self.plan.baselines[name]
+        elif config.search.chooses_k:
+            pipeline = await self._choose_k(rows_name(split.repeat, split.fold), split.train)
+            file = f"{file}-{pipeline.get_params()[f'model__{self.plan.k_parameter}']}"
         elif self.searches:
             choice = await self._search(rows_name(split.repeat, split.fold))
             pipeline, file = choice.pipeline, f"{file}-{choice.model}-{choice.trial}"
         file = f"{runs.FOLDS}/{file}.npz"
         result = self._kept(file, split)
         if result is None:
-            result = await self.engine.run(
-                judge, self.table, pipeline, split,
-                0 if name else config.evaluation.importance_repeats,
-                config.evaluation.metric, config.run.seed,
-                priority=(self.cell.number, len(self.splits) + 1 if name else i, -1),
-            )  # fmt: skip
+            priority = (self.cell.number, len(self.splits) + 1 if name else i, -1)
+            if self.plan.clusters and not name:
+                result = await self.engine.run(
+                    judge_clusterer, self.table, pipeline, split, self._refits, config.run.seed,
+                    priority=priority,
+                )  # fmt: skip
+            else:
+                result = await self.engine.run(
+                    judge, self.table, pipeline, split,
+                    0 if name else config.evaluation.importance_repeats,
+                    config.evaluation.metric, config.run.seed, priority=priority,
+                )  # fmt: skip
             self.writer.write_bytes(file, fold_to_bytes(result))
         self.results[name][i] = result
         self._count(1, name)
@@ -520,8 +560,8 @@ class _Work:
                 )  # fmt: skip
                 logger.info("%s", trial.failure.traceback)
             self.cell.reporter.trial(study.name, trial, study.winner())
-            # What pruning, failures and repeated parameters saved is done, too.
-            self._count(study.config.inner_splits, f"{study.name}, trial {trial.number}")
+            if trial.duplicate_of is None:  # what pruning and failures saved is done, too
+                self._count(study.config.inner_splits, f"{study.name}, trial {trial.number}")
 
         if timeout_s is None or self.cell.counts:
             choice = await search.run(bed, told, retry_failed=self.retry_failed)
@@ -533,6 +573,91 @@ class _Work:
         self.choices[rows] = choice
         logger.info("%s: trial %d won: %s", rows, choice.trial, dict(choice.params))
         return choice
+
+    @property
+    def _refits(self) -> Refits:
+        evaluation = self.config.evaluation
+        return Refits(evaluation.fold_resamples, evaluation.silhouette_rows)
+
+    @property
+    def _k_rows(self) -> dict[str, Codes]:
+        """The rows that a table of k is made on: all, and the training rows if k is chosen."""
+        if self.plan.k_parameter is None or self.config.evaluation.k_max is None:
+            return {}
+        found = {}
+        if self.config.search.chooses_k:
+            found = {rows_name(split.repeat, split.fold): split.train for split in self.splits}
+        if self.config.evaluation.final_model:
+            found[FINAL] = np.arange(len(self.dataset.X))
+        return found
+
+    @property
+    def _k_parts(self) -> list[list[int]]:
+        """Numbers of segments that are measured by one task; a tree serves all of them at once."""
+        ks = list(range(1, (self.config.evaluation.k_max or 0) + 1))
+        if shares_structure(self.plan.pipeline.steps[-1][1]):
+            return [ks]
+        return [[k] for k in ks]
+
+    async def _judge_k(self, rows: str, train: Codes) -> Verdict:
+        """Measure the criteria of the number of segments on some rows, and weigh them."""
+        if rows not in self.verdicts:
+            self.verdicts[rows] = asyncio.ensure_future(self._assess_k(rows, train))
+        return await self.verdicts[rows]
+
+    async def _assess_k(self, rows: str, train: Codes) -> Verdict:
+        largest = len(train) // 2
+        index = list(self._k_rows).index(rows)
+
+        async def part(ks: list[int]) -> tuple[pd.DataFrame, float]:
+            measured = await self.engine.run(
+                assess_k, self.table, self.plan.pipeline, train, ks,
+                self.plan.k_parameter, self.config.run.seed,
+                priority=(self.cell.number, index, 0),
+            )  # fmt: skip
+            self._count(1, f"number of segments, {rows}")
+            return measured
+
+        parts = [[k for k in ks if k <= largest] for ks in self._k_parts]
+        found = await asyncio.gather(*(part(ks) for ks in parts if ks))
+        table, verdict = verdict_of(found)
+        self.k_tables[rows] = table
+        logger.info("%s: %s", rows, verdict.words)
+        return verdict
+
+    async def _choose_k(self, rows: str, train: Codes) -> Pipeline:
+        """Return the pipeline with the number of segments that the verdict names."""
+        verdict = await self._judge_k(rows, train)
+        pipeline: Pipeline = clone(self.plan.pipeline)
+        return pipeline.set_params(**{f"model__{self.plan.k_parameter}": verdict.best_k})
+
+    async def _find_segments(self) -> Segmentation:
+        """Segment all customers, refit on bootstrap samples, and weigh the number of segments."""
+        pipeline, everybody = self.plan.pipeline, np.arange(len(self.dataset.X))
+        if self.searches:
+            pipeline = (await self._search(FINAL)).pipeline
+        elif self.config.search.chooses_k:
+            pipeline = await self._choose_k(FINAL, everybody)
+        priority = (self.cell.number, len(self.splits), -1)
+        found = await self.engine.run(
+            fit_segmentation, self.table, pipeline, self._refits, self.config.run.seed,
+            priority=priority,
+        )  # fmt: skip
+        self._count(1, "the final model")
+
+        async def resample(i: int) -> Codes:
+            labels = await self.engine.run(
+                resample_segments, self.table, pipeline, i, self.config.run.seed,
+                priority=(self.cell.number, len(self.splits), i),
+            )  # fmt: skip
+            self._count(1, "stability")
+            return labels
+
+        wanted = range(self.config.evaluation.stability_resamples)
+        self.labelings = await asyncio.gather(*map(resample, wanted))
+        if FINAL in self._k_rows:
+            await self._judge_k(FINAL, everybody)
+        return found
 
     async def _fit_final(self) -> bytes | UnsafeModelError:
         pipeline = self.plan.pipeline
@@ -549,23 +674,31 @@ class _Work:
         self.total = max(self.total, self.done)
         self.cell.reporter.progress(self.done, self.total, what or self._model_name)
 
-    def _write(self, model: bytes | UnsafeModelError | None) -> None:
+    def _write(
+        self, model: bytes | UnsafeModelError | None, found: Segmentation | None = None
+    ) -> None:
         writer, config, dataset = self.writer, self.config, self.dataset
         scores = _write_folds(writer, dataset, self._own)
         baselines = [
-            fold_scores([r for r in results if r], self.y, dataset.segments).assign(baseline=name)
+            fold_scores([r for r in results if r], dataset.y, dataset.segments).assign(
+                baseline=name
+            )
             for name, results in self.results.items()
             if name
         ]
         if baselines:
             columns = ["baseline", "repeat", "fold", "metric", "value"]
             writer.write_csv(runs.BASELINES, pd.concat(baselines, ignore_index=True)[columns])
-        if config.evaluation.importance_repeats:
+        if config.evaluation.importance_repeats or self.plan.clusters:
             writer.write_csv(runs.IMPORTANCE, importance_table(self._own))
         summary = summarise_results(self._own, dataset, config.evaluation, scores)
         writer.write_json(runs.SUMMARY, summary)
+        if self.plan.clusters:
+            writer.update(constraints_missed=missed(self.plan.search.constraints, summary))
         if model is not None:
-            _write_model(writer, self.plan, dataset, model, self.choices.get(FINAL))
+            segments = found.names if found else tuple(dataset.segments)
+            choice = self.choices.get(FINAL)
+            _write_model(writer, self.plan, dataset, model, choice, segments)
         results = [result for folds in self.results.values() for result in folds if result]
         for name, folds in self.results.items():
             texts = [text for result in folds if result for text in result.warnings]
@@ -573,6 +706,31 @@ class _Work:
                 logger.warning("%s: %s", name or self._model_name, message)
         peak = max(*(result.peak_memory_mb for result in results), peak_memory_mb())
         writer.update(peak_memory_mb=peak)
+
+    async def _write_segmentation(self, found: Segmentation) -> None:
+        """Write what the segments of all customers are, how stable, and how many there may be."""
+        writer, dataset = self.writer, self.dataset
+        drawn = [draw(len(dataset.X), i, self.config.run.seed) for i in range(len(self.labelings))]
+        stable = stability(found.labels, self.labelings, drawn) if self.labelings else None
+        truth = None
+        if dataset.y is not None:
+            truth = pd.Series(np.asarray(dataset.segments, dtype=object)[dataset.y])
+        writer.write_parquet(runs.CUSTOMERS, customers_table(found, dataset.ids, truth))
+        writer.write_csv(runs.SEGMENTS, segments_table(found, dataset.X, stable))
+        if stable is not None:
+            writer.write_csv(runs.STABILITY, stable.to_frame())
+        verdicts = {rows: verdict.result() for rows, verdict in self.verdicts.items()}
+        if self.k_tables:
+            tables = [table.assign(rows=rows) for rows, table in self.k_tables.items()]
+            writer.write_csv(runs.K_TABLE, pd.concat(tables, ignore_index=True))
+        writer.write_json(runs.SEGMENTATION, describe(found, stable, verdicts))
+        figures = await self.engine.run(
+            draw_segmentation, found, stable, self.k_tables.get(FINAL), verdicts.get(FINAL),
+            priority=(self.cell.number, len(self.splits) + 2),
+        )  # fmt: skip
+        writer.make_folder(runs.FIGURES)
+        for name, content in figures.items():
+            writer.write_bytes(f"{runs.FIGURES}/{name}", content)
 
     def _write_trials(self) -> pd.DataFrame | None:
         tables = [search.table() for search in self.searches.values()]
@@ -593,7 +751,7 @@ class _Work:
         }
         self.writer.write_json(runs.SEARCH, chosen)
         objectives = self.plan.metrics[: self.plan.n_objectives]
-        scores = fold_scores(self._own, self.y, self.dataset.segments)
+        scores = fold_scores(self._own, self.dataset.y, self.dataset.segments)
         outer = scores.loc[scores["metric"] == objectives[0], "value"].tolist()
         spaces = {name: family.space for name, family in self.plan.families.items()}
         try:
@@ -633,7 +791,7 @@ def _write_folds(
     writer: runs.RunWriter, dataset: Dataset, folds: Sequence[FoldResult]
 ) -> pd.DataFrame:
     """Write predictions, scores and timings of the folds there are; return the scores."""
-    y, segments = _codes(dataset), dataset.segments
+    y, segments = dataset.y, dataset.segments
     scores = fold_scores(folds, y, segments)
     if folds:
         writer.write_parquet(runs.PREDICTIONS, predictions_table(folds, y, dataset.ids, segments))
@@ -650,13 +808,16 @@ def summarise_results(
 ) -> dict[str, dict[str, Any]]:
     """Return mean, spread and interval of each metric; intervals come from the predictions.
 
-    Customers of one group, and the rows of one id, leave the jackknife together.
+    Customers of one group, and the rows of one id, leave the jackknife together. Where no segment
+    is known there is no interval.
     """
+    if dataset.y is None:
+        return summarise(scores)
     tests = np.concatenate([result.split.test for result in results])
     units = dataset.groups if dataset.groups is not None else pd.factorize(dataset.ids)[0]
     shares = [result.probabilities for result in results if result.probabilities is not None]
     errors = jackknife_standard_errors(
-        _codes(dataset)[tests],
+        dataset.y[tests],
         np.concatenate([result.predicted for result in results]),
         np.concatenate(shares) if shares else None,
         dataset.segments,
@@ -665,6 +826,22 @@ def summarise_results(
         seed=0,  # deals customers into groups; not a seed of the experiment
     )
     return summarise(scores, errors, jackknife_group_count(units[tests]), config.confidence)
+
+
+def missed(
+    constraints: Mapping[str, Mapping[str, float]], summary: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Say which constraints the means over the folds do not keep to."""
+    found = []
+    for name, bounds in constraints.items():
+        mean = summary.get(name, {}).get("mean")
+        if mean is None:
+            continue
+        if mean < bounds.get("min", -np.inf):
+            found.append(f"{name} is {mean:.4g}, below {bounds['min']:g}")
+        if mean > bounds.get("max", np.inf):
+            found.append(f"{name} is {mean:.4g}, above {bounds['max']:g}")
+    return found
 
 
 def _timings(results: Sequence[FoldResult]) -> pd.DataFrame:
@@ -683,6 +860,7 @@ def _write_model(
     dataset: Dataset,
     model: bytes | UnsafeModelError,
     choice: Choice | None,
+    segments: Sequence[str],
 ) -> None:
     if isinstance(model, UnsafeModelError):
         logger.warning("%s", model)
@@ -696,7 +874,7 @@ def _write_model(
             "task": plan.config.model.task,
             "model": choice.model if choice else plan.config.model.name,
             "searched": dict(choice.params) if choice else {},
-            "segments": list(dataset.segments),
+            "segments": list(segments),
             "trained_on": {
                 "dataset": dataset.name,
                 "fingerprint": dataset.fingerprint,

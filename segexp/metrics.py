@@ -36,7 +36,9 @@ TINY = 2.0**-52  # the smallest probability that log loss knows; costs 36.04
 class Metric:
     """One number per set of predictions, and how to read it.
 
-    ``low`` and ``high`` are the ends of its range; intervals are clipped to them.
+    ``low`` and ``high`` are the ends of its range; intervals are clipped to them. ``of`` says
+    what it needs: ``segments`` a known segment of each customer, ``clusters`` a clusterer,
+    ``both`` a clusterer and known segments.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Metric:
     description: str
     low: float = 0.0
     high: float = 1.0
+    of: str = "segments"
 
 
 METRICS: tuple[Metric, ...] = (
@@ -118,9 +121,117 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 
+# Of what a clusterer, fitted on the training rows, says of the customers held out.
+CLUSTER_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "silhouette",
+        "silhouette",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="how much nearer customers are to their own segment than to the next one; "
+        "customers without a segment count 0",
+        low=-1.0,
+        of="clusters",
+    ),
+    Metric(
+        "calinski_harabasz",
+        "Calinski-Harabasz",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="spread between segments by spread within; grows with the number of customers",
+        high=math.inf,
+        of="clusters",
+    ),
+    Metric(
+        "davies_bouldin",
+        "Davies-Bouldin",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="mean over segments of the overlap with the segment most like it",
+        high=math.inf,
+        of="clusters",
+    ),
+    Metric(
+        "stability",
+        "stability",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="adjusted Rand index between pipelines refitted on bootstrap samples",
+        low=-1.0,
+        of="clusters",
+    ),
+    Metric(
+        "n_segments",
+        "number of segments",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="segments that were found in the training rows; neither more nor fewer is better",
+        high=math.inf,
+        of="clusters",
+    ),
+    Metric(
+        "smallest_share",
+        "share of the smallest segment",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="customers of the smallest segment among the training rows",
+        of="clusters",
+    ),
+    Metric(
+        "largest_share",
+        "share of the largest segment",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="customers of the largest segment among the training rows",
+        of="clusters",
+    ),
+    Metric(
+        "noise_share",
+        "share of noise",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="customers who are put into no segment",
+        of="clusters",
+    ),
+    Metric(
+        "unlike_share",
+        "share unlike anybody",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="customers farther from their segment than 99% of the training customers",
+        of="clusters",
+    ),
+    Metric(
+        "ari",
+        "adjusted Rand index",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="pairs of customers on which clusters and known segments agree, beyond chance",
+        low=-1.0,
+        of="both",
+    ),
+    Metric(
+        "ami",
+        "adjusted mutual information",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="what clusters tell of known segments, beyond chance",
+        low=-1.0,
+        of="both",
+    ),
+    Metric(
+        "v_measure",
+        "V-measure",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="harmonic mean of homogeneity and completeness; not corrected for chance",
+        of="both",
+    ),
+)
+
 PER_SEGMENT = ("precision", "recall", "f1", "support")
 
-_BY_NAME = {metric.name: metric for metric in METRICS}
+_BY_NAME = {metric.name: metric for metric in (*METRICS, *CLUSTER_METRICS)}
 _PER_SEGMENT_DESCRIPTIONS = {
     "precision": "share of the customers predicted in {} who belong there",
     "recall": "share of the customers of {} who are found",
@@ -154,6 +265,26 @@ def metric_by_name(name: str) -> Metric:
         f"unknown metric {name!r}{did_you_mean(name, [*_BY_NAME, *of_segment])}"
         f" (metrics: {', '.join(_BY_NAME)};"
         f" {', '.join(PER_SEGMENT)} are written with their segment, as recall[A])"
+    )
+
+
+def undominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say of each row whether no other is as good in every column and better in one.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n, n_metrics)
+        More is better in every column.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    import numpy as np
+
+    return np.array(
+        [not ((values >= row).all(axis=1) & (values > row).any(axis=1)).any() for row in values],
+        dtype=bool,
     )
 
 

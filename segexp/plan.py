@@ -22,16 +22,17 @@ from segexp.config.compose import (
     read_config,
 )
 from segexp.config.options import find_conf_dirs
-from segexp.config.schema import ExperimentConfig, ModelConfig
+from segexp.config.schema import ExperimentConfig, ModelConfig, SearchConfig
 from segexp.config.space import Parameter
 from segexp.data.readers import read_header
 from segexp.data.roles import check_columns
 from segexp.data.sql import recorded_address
 from segexp.errors import ConfigError, RunError, SegexpError
-from segexp.evaluation import check_metrics
-from segexp.search.families import BUDGET, FINAL, Family
+from segexp.evaluation import check_metrics, check_task
+from segexp.search.families import BUDGET, Family
 from segexp.search.samplers import check_sampler, objective_metrics
 from segexp.search.space import join_spaces, pipeline_path
+from segexp.search.study import FINAL
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,26 @@ class Plan:
     def n_objectives(self) -> int:
         """How many of ``metrics`` are objectives."""
         return len(self.config.search.objectives) or 1
+
+    @property
+    def clusters(self) -> bool:
+        """Whether the model is a clusterer."""
+        return self.config.model.task == "clustering"
+
+    @property
+    def k_parameter(self) -> str | None:
+        """The clusterer's parameter that is the number of segments; None if it has none."""
+        known = self.pipeline.named_steps["model"].get_params()
+        found = (name for name in ("n_clusters", "n_components") if name in known)
+        return next(found, None) if self.clusters else None
+
+    @property
+    def search(self) -> SearchConfig:
+        """The search, which also heeds what any segmentation must keep to."""
+        search = self.config.search
+        if not self.clusters:
+            return search
+        return replace(search, constraints=_constraints(self.config))
 
     @property
     def n_splits(self) -> int:
@@ -143,21 +164,43 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
         In one line: the thing, what was seen, what would do.
     """
     pipeline = build_pipeline(config)
-    metrics = objective_metrics(config.search, config.evaluation)
+    clusters, known = config.model.task == "clustering", config.dataset.target is not None
+    search = replace(config.search, constraints=_constraints(config)) if clusters else config.search
+    metrics = objective_metrics(search, config.evaluation)
     families = _build_families(config, pipeline)
     for family in families.values() or [Family(pipeline, join_spaces(()), None)]:
-        has_probabilities = hasattr(family.pipeline, "predict_proba")
-        check_metrics(config.evaluation, metrics, has_probabilities=has_probabilities)
-    baselines = _build_baselines(config)
-    if config.dataset.target is None:
+        # The posterior of a mixture is not of the known segments.
+        has_probabilities = hasattr(family.pipeline, "predict_proba") and not clusters
+        check_metrics(config.evaluation, config.search, has_probabilities=has_probabilities)
+    baselines = _build_baselines(config) if known else {}
+    if not known and not clusters:
         raise ConfigError(
             f"dataset {config.dataset.name!r} names no target, and model={config.model.name} "
             f"predicts a known segment; say dataset.target=COLUMN"
         )
+    check_task(config.evaluation, metrics, clusters=clusters, known=known)
     others = {"evaluation.group": config.evaluation.group} if config.evaluation.group else {}
     check_columns(config.dataset, read_header(config.dataset), others)
     spaces = parse_spaces(config, pipeline)
-    return Plan(config, pipeline, baselines, spaces, families, metrics)
+    plan = Plan(config, pipeline, baselines, spaces, families, metrics)
+    if config.search.chooses_k:
+        _check_chooses_k(plan)
+    return plan
+
+
+def _constraints(config: ExperimentConfig) -> dict[str, Any]:
+    return {**config.evaluation.constraints, **config.search.constraints}
+
+
+def _check_chooses_k(plan: Plan) -> None:
+    model, evaluation = plan.config.model, plan.config.evaluation
+    if plan.k_parameter is None:
+        raise ConfigError(
+            f"search=k chooses the number of segments, and model={model.name} takes none"
+            + (" (it finds it by itself); say search=tpe" if plan.clusters else "")
+        )
+    if evaluation.k_max is None:
+        raise ConfigError("search=k chooses from 1 to evaluation.k_max segments, and it is null")
 
 
 # What may change when a run goes on: it ends a search or says where the work is done.

@@ -46,6 +46,11 @@ PREDICTIONS = "predictions.parquet"
 IMPORTANCE = "importance.csv"
 TRIALS = "trials.parquet"
 SEARCH = "search.json"
+SEGMENTATION = "segmentation.json"  # of a clusterer: in-sample figures, stability, verdict on k
+SEGMENTS = "segments.csv"  # a profile of each segment that was found
+CUSTOMERS = "customers.parquet"  # the segment of each customer, from the final model
+STABILITY = "stability.csv"
+K_TABLE = "k.csv"
 STUDIES = "studies"
 JOURNAL = "studies/journal.log"
 FIGURES = "figures"
@@ -245,6 +250,26 @@ class Run:
     def read_trials(self) -> pd.DataFrame:
         """Return one row per trial of every study."""
         return self._read_parquet(TRIALS)
+
+    def read_segmentation(self) -> dict[str, Any]:
+        """Return what a clusterer made of all customers: in-sample figures and verdicts."""
+        path = self.path / SEGMENTATION
+        content = dict(_read_json(path))
+        if not all(isinstance(content.get(key), dict) for key in ("in_sample", "assignment")):
+            raise RunError(f"{path}: in_sample or assignment are missing or damaged")
+        return content
+
+    def read_segments(self) -> pd.DataFrame:
+        """Return one row per segment that was found."""
+        return _read_csv(self.path / SEGMENTS, {"segment": str, "n": int, "share": float})
+
+    def read_k_table(self) -> pd.DataFrame:
+        """Return the criteria of the number of segments, by rows and k."""
+        return _read_csv(self.path / K_TABLE, {"rows": str, "k": int})
+
+    def read_customers(self) -> pd.DataFrame:
+        """Return the segment of each customer."""
+        return self._read_parquet(CUSTOMERS)
 
     def read_predictions(self) -> pd.DataFrame:
         """Return one row per customer and repeat."""

@@ -55,6 +55,21 @@ def test_a_parameter_that_is_ranged_in_the_same_breath_stays_in_the_space():
     assert load(*words).model.space["num_leaves"]["high"] == 40
 
 
+@pytest.mark.parametrize("word", ["model.space={}", "~model.space"])
+def test_a_space_is_emptied(word):
+    assert load(word).model.space == {}
+
+
+def test_a_space_that_is_emptied_is_filled_by_later_words():
+    words = ("model.space={}", "model.space.num_leaves={type: int, low: 2, high: 9}")
+    assert list(load(*words).model.space) == ["num_leaves"]
+
+
+def test_any_mapping_of_free_keys_is_emptied():
+    constrained = ("search.constraints.accuracy={min: 1}", "search.constraints={}")
+    assert load("search=tpe", *constrained).search.constraints == {}
+
+
 def test_a_tilde_takes_a_parameter_out_of_the_space():
     assert "num_leaves" not in load("~model.space.num_leaves").model.space
 
@@ -206,10 +221,10 @@ def test_the_number_of_trials_can_be_said_with_every_search(name):
     assert load(f"search={name}", "search.n_trials=40").search.n_trials == 40
 
 
-def test_only_none_searches_nothing():
+def test_only_none_and_k_make_no_trials():
     assert [
         n for n in list_options("search", SHIPPED) if not load(f"search={n}").search.searches
-    ] == ["none"]
+    ] == ["k", "none"]
 
 
 def test_the_hash_knows_the_search():

@@ -403,6 +403,22 @@ def test_rows_of_one_group_have_one_code_and_gaps_are_groups_of_their_own(load: 
     assert groups.tolist() == [0, 2, 1, 0, 3]
 
 
+@pytest.mark.parametrize(
+    "keys", [{}, {"categorical": ["shop"]}, {"other_columns": "error", "numeric": ["age"]}], ids=str
+)
+def test_the_column_that_groups_rows_is_no_feature(load: Load, keys: dict[str, Any]) -> None:
+    dataset = load("shop,age\na,1\nb,2\nb,3\na,4\n", group="shop", **keys)
+    assert list(dataset.X) == ["age"]
+    assert dataset.roles["ignore"] == ("shop",)
+    (said,) = (found.message for found in dataset.findings if "'shop'" in found.message)
+    assert said.endswith("rows are grouped by it (evaluation.group), so it is no feature")
+
+
+def test_an_id_that_groups_rows_is_still_the_id(load: Load) -> None:
+    dataset = load("ID,age\na,1\nb,2\n", group="ID", id="ID")
+    assert dataset.ids.tolist() == ["a", "b"]
+
+
 # --- tables that cannot be used -------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made_studies import search_config
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -13,12 +14,14 @@ import segexp.engine as engine
 from segexp.config.schema import EvaluationConfig
 from segexp.errors import ConfigError, DataError
 from segexp.evaluation import (
+    ProbabilityError,
     check_metrics,
     count_shared,
     evaluate,
     fold_scores,
     hash_splits,
     importance_table,
+    make_inner_splits,
     make_splits,
     permutation_importance,
     predictions_table,
@@ -32,7 +35,9 @@ def protocol(**changes):
         **{
             "name": "cv", "protocol": "cv", "n_splits": 5, "n_repeats": 1, "test_size": 0.2,
             "group": None, "metric": "accuracy", "metrics": ["accuracy"], "baselines": [],
-            "confidence": 0.95, "importance_repeats": 0, "final_model": False, **changes,
+            "confidence": 0.95, "importance_repeats": 0, "final_model": False, "constraints": {},
+            "stability_resamples": 0, "fold_resamples": 0, "k_max": None, "silhouette_rows": 0,
+            **changes,
         }
     )  # fmt: skip
 
@@ -221,4 +226,28 @@ def test_no_importance_is_an_empty_table(X, y):
 
 def test_an_unknown_metric_names_the_key():
     with pytest.raises(ConfigError, match=r"evaluation\.metrics.*did you mean 'f1_macro'"):
-        check_metrics(protocol(metrics=["accuracy", "f1_marco"]))
+        check_metrics(protocol(metrics=["accuracy", "f1_marco"]), search_config())
+
+
+def test_an_unknown_metric_of_a_constraint_names_the_constraint():
+    search = search_config(constraints={"acuracy": {"min": 1}})
+    with pytest.raises(ConfigError, match=r"search\.constraints\.acuracy.*mean 'accuracy'"):
+        check_metrics(protocol(), search)
+
+
+def test_too_few_customers_for_the_inner_folds_name_the_segment():
+    y = np.array([0] * 8 + [2] * 2 + [1] * 8)
+    with pytest.raises(DataError, match=r"segment 'C' has 2 customer\(s\).*inner_splits=3"):
+        make_inner_splits((0, 0), np.arange(18), y, None, 3, 0, ["A", "B", "C"])
+
+
+class Blank(DummyClassifier):
+    """Gives probabilities that are no numbers."""
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), np.nan)
+
+
+def test_a_model_whose_probabilities_are_none_is_named(X, y):
+    with pytest.raises(ProbabilityError, match="Blank predicts probabilities that are none"):
+        results_of(X, y, Pipeline([("model", Blank())]))

@@ -8,7 +8,7 @@ import skops.io
 
 import segexp.runs as runs
 from segexp.config.compose import load_config, read_config
-from segexp.config.options import list_options, shipped_conf
+from segexp.config.options import list_models, list_options, shipped_conf
 from segexp.data.sql import recorded_address
 from segexp.errors import ConfigError, RunError, RunFailedError
 from segexp.experiment import Reporter, run_experiment
@@ -21,7 +21,8 @@ FAILING = [
     "+preprocessing.reduction.pca._target_=sklearn.decomposition.PCA",
     "+preprocessing.reduction.pca.n_components=500",
 ]
-QUICK = ["dataset.n_customers=300", "model=decision_tree", "engine.n_jobs=1"]
+QUICK = ["dataset.n_customers=300", "model=decision_tree", "engine.n_jobs=1",
+         "evaluation.importance_repeats=1"]  # fmt: skip
 
 
 def plan(*words):
@@ -229,11 +230,12 @@ def test_a_run_that_cannot_be_fitted_is_failed(tmp_path):
     assert json.loads((path / runs.MANIFEST).read_text())["cause"].startswith("ValueError")
 
 
-@pytest.mark.parametrize("model", list_options("model", SHIPPED))
+@pytest.mark.parametrize("model", list_models("classification", SHIPPED))
 def test_every_model_runs_and_its_pipeline_reads_back(model):
     """Also: no shipped model warns while it is fitted."""
     words = ["dataset.n_customers=200", f"model={model}", "engine.n_jobs=1",
-             "evaluation=holdout", "evaluation.baselines=[]"]  # fmt: skip
+             "evaluation=holdout", "evaluation.baselines=[]",
+             "evaluation.importance_repeats=1"]  # fmt: skip
     done = run(*words)
     pipeline = load_pipeline((done.path / runs.PIPELINE).read_bytes(), model)
     assert len(pipeline.classes_) == 4
@@ -243,7 +245,8 @@ def test_every_model_runs_and_its_pipeline_reads_back(model):
 @pytest.mark.parametrize("model", ["lightgbm", "logistic_regression"])
 def test_every_preprocessing_runs_and_reads_back(preprocessing, model):
     words = ["dataset.n_customers=200", f"model={model}", f"preprocessing={preprocessing}",
-             "engine.n_jobs=1", "evaluation=holdout", "evaluation.baselines=[]"]  # fmt: skip
+             "engine.n_jobs=1", "evaluation=holdout", "evaluation.baselines=[]",
+             "evaluation.importance_repeats=1"]  # fmt: skip
     done = run(*words)
     assert load_pipeline((done.path / runs.PIPELINE).read_bytes(), model)
 

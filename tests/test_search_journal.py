@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 
 import optuna
@@ -11,6 +10,7 @@ import pytest
 from made_studies import (
     LINE,
     MIXED,
+    NEEDS_TORCH,
     NUMBERS,
     TINY,
     Scorer,
@@ -30,12 +30,6 @@ from segexp.errors import RunError
 from segexp.search.fitting import Failure
 from segexp.search.journal import Journal, repair_journal
 from segexp.search.study import optimise, run_again
-
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    """Tests kill studies, not the machine: nothing has to reach the disk itself."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def broken_corner(params, fold):
@@ -83,6 +77,7 @@ SLOW = pytest.mark.slow
 RACES = [
     race_of("random", MIXED, inner_splits=2),
     race_of("tpe", MIXED, inner_splits=2),
+    race_of("gp", MIXED, inner_splits=2, marks=NEEDS_TORCH),
     race_of("cmaes", NUMBERS, n_trials=10, inner_splits=2),
     race_of("grid", TINY, n_trials=4, inner_splits=2),
     race_of("tpe", LINE, roughly, **PRUNING, n_trials=7),
@@ -123,9 +118,7 @@ def race(request, tmp_path_factory):
     sampler, nodes, changes, make_scorer = request.param
     config, space = search_config(sampler, **{"n_trials": 6, **changes}), space_of(nodes)
     path = tmp_path_factory.mktemp("race") / "journal.log"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        study = searched(path, config, space, make_scorer(shuffle=1))
+    study = searched(path, config, space, make_scorer(shuffle=1))
     return config, space, make_scorer, path.read_bytes(), told_of(study), winner_of(study)
 
 
@@ -266,7 +259,9 @@ def test_what_is_no_journal_is_said_in_one_line(tmp_path):
         Journal(path)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes"])
+@pytest.mark.parametrize(
+    "sampler", ["random", "tpe", pytest.param("gp", marks=NEEDS_TORCH), "cmaes"]
+)
 def test_more_trials_make_what_they_would_have_made_at_once(tmp_path, sampler):
     space = space_of(NUMBERS)
     at_once = searched(tmp_path / "once.log", search_config(sampler, n_trials=14, window=3), space)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from made_studies import LINE, Scorer, search_config, searched, space_of
 from optuna.study import StudyDirection
@@ -12,11 +10,6 @@ from segexp.search.pruning import FoldPruner
 
 PRUNERS = ["median", "wilcoxon", "hyperband"]
 LEVELS = (0.03, -0.02, 0.05, 0.0, -0.04)  # folds are not equally hard
-
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def folds(level, n=5):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import logging
 import pickle
 import subprocess
@@ -12,6 +11,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
+from made_studies import NEEDS_TORCH
 from optuna.trial import TrialState
 
 from segexp.config.compose import load_config
@@ -31,10 +31,11 @@ CONDITIONS = {"z": {"type": "float", "low": 0, "high": 1, "when": {"kind": "a"}}
 SPACES = {
     "random": {**NUMBERS, **CATEGORIES, **CONDITIONS},
     "tpe": {**NUMBERS, **CATEGORIES, **CONDITIONS},
-    "gp": {**NUMBERS, **CATEGORIES},
+    "gp": {**NUMBERS, **CATEGORIES, **CONDITIONS},
     "cmaes": {**NUMBERS, **CATEGORIES},
 }
 WINDOW = 3
+GP = pytest.param("gp", marks=NEEDS_TORCH)
 
 
 def config(*words):
@@ -49,10 +50,8 @@ def space_of(nodes) -> SearchSpace:
     return join_spaces(parse_space(nodes, "model.space"))
 
 
-@pytest.fixture(params=SPACES)
+@pytest.fixture(params=["random", "tpe", GP, "cmaes"])
 def sampler(request):
-    if request.param == "gp" and importlib.util.find_spec("torch") is None:
-        pytest.skip("needs torch (the extra gp)")
     return request.param
 
 
@@ -119,8 +118,9 @@ def test_suggestions_depend_on_the_trials_and_not_on_what_was_asked_before(sampl
     assert driver.space.suggest(study.ask()) == driver.space.suggest(driver.study.ask())
 
 
-def test_tpe_learns():
-    asked = Driver("tpe").ask(40).asked
+@pytest.mark.parametrize("name", ["tpe", GP])
+def test_a_sampler_learns(name):
+    asked = Driver(name).ask(40).asked
     early, late = (sum(abs(p["x"] - 0.3) for p in part) for part in (asked[:10], asked[-10:]))
     assert late < early
 
@@ -181,7 +181,7 @@ def test_metrics_of_a_trial_are_the_objectives_and_what_is_constrained():
     assert metrics == ("f1_macro", "log_loss", "accuracy")
 
 
-@pytest.mark.parametrize("name", ["none", "grid", "random", "tpe", "cmaes", "auto"])
+@pytest.mark.parametrize("name", ["none", "grid", "random", "tpe", GP, "cmaes", "auto"])
 def test_every_option_can_search_a_plain_space(name):
     check_sampler(search(name), space_of(NUMBERS))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import statistics
 
 import pytest
@@ -19,11 +18,6 @@ BOOSTER = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 def quality(x, rounds, fold):
     """Best at 60 rounds and x = 0.7."""
     return 0.8 - (x - 0.7) ** 2 - 0.1 * math.log(rounds / 60) ** 2 + 0.05 * fold
@@ -33,7 +27,7 @@ async def score(study, trial, fold):
     x, rounds = trial.params["x"], trial.params["rounds"]
     values = [(n, (quality(x, n, fold),)) for n in (*study.stages(trial), rounds)]
     stages = tuple(values) if len(values) > 1 else ()
-    return FoldScore(values[-1][1], 0.01, 0.01, None, (), None, stages)
+    return FoldScore(values[-1][1], 0.01, None, (), None, stages)
 
 
 class UnpluggedError(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 
 import optuna
 import pytest
@@ -31,11 +30,6 @@ from segexp.search.study import RUNNING, optimise
 
 ORDERS = [{"workers": 1}, {"workers": 2, "shuffle": 1}, {"workers": 8, "shuffle": 2}]
 TOLD = 6  # what Optuna's journal calls the end of a trial
-
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
@@ -108,7 +102,7 @@ def test_a_suggestion_knows_the_trials_before_its_window_and_no_others(tmp_path,
                 score = await super().__call__(study, trial, fold)
                 gain = 1.0 - 2.0 * (changed % 2) if trial.number == changed else 0.0
                 values = (score.values[0] + gain,)
-                return FoldScore(values, 0.01, 0.01, None, (), None)
+                return FoldScore(values, 0.01, None, (), None)
 
         params = params_of(searched(tmp_path / f"{changed}.log", config, space, Bumped()))
         differing = [t for t in range(14) if params[t] != base[t]]
@@ -268,6 +262,41 @@ def test_a_trial_that_repeats_another_has_its_result(repeating, state):
         columns = ["state", "cause", "traceback", "fold_values", "value", "value[accuracy]"]
         assert_series_equal(row[columns], first[columns], check_names=False)
         assert row["folds"] == 0 and not row["chosen"]
+
+
+@pytest.mark.parametrize("state", ["COMPLETE", "PRUNED", "FAIL", "INVALID"])
+def test_repeated_parameters_cost_no_trial(path, state):
+    ends = {
+        "COMPLETE": lambda params, fold: (0.9,),
+        "PRUNED": lambda params, fold: (0.5 - 0.1 * params["a"],),
+    }
+    failure = None if state in ends else Failure(state, "no", "")
+    config = search_config(
+        n_trials=8, pruner="median" if state == "PRUNED" else "none", prune_startup=1,
+        prune_warmup=0, finalists=0,
+    )  # fmt: skip
+    scorer = Scorer(ends.get(state, quality), lambda params, fold: failure)
+    study = searched(path, config, space_of(LINE), scorer)
+    again = [trial for trial in study.trials if trial.duplicate_of is not None]
+    assert again and state in {trial.state for trial in again}
+    assert len(study.trials) - len(again) == len({t.key for t in study.trials}) == 8
+    assert study.stop["by"] == "n_trials"
+
+
+def test_a_sampler_that_only_repeats_itself_ends_the_study(path):
+    # Hardly a range: no number lies between its ends.
+    stuck = {"x": {"type": "float", "low": 1.0, "high": 1.0000000000000002}}
+    study = open_study(path, search_config(n_trials=9), space_of(stuck))
+    scorer = Scorer(fails=lambda params, fold: Failure("INVALID", "no", ""))
+    assert asyncio.run(optimise(study, scorer)) == "50 suggestions in a row that were tried before"
+    assert len({trial.key for trial in study.trials}) == study.n_different <= 2
+
+
+def test_a_grid_ends_where_the_model_as_configured_is_one_of_its_points(path):
+    config = search_config("grid", n_trials=None)
+    study = searched(path, config, space_of(LINE), start={"a": 3})
+    assert len(study.trials) == 11 and study.n_different == 10
+    assert study.stop["by"] == "n_trials"
 
 
 # Finalists
@@ -466,7 +495,7 @@ def test_constraints_teach_the_sampler(tmp_path):
 
 def test_rounds_of_boosters_are_the_median_over_folds(path):
     async def score(study, trial, fold):
-        return FoldScore((noise(trial.key),), 0.01, 0.01, (40, 10, 27)[fold], (), None)
+        return FoldScore((noise(trial.key),), 0.01, (40, 10, 27)[fold], (), None)
 
     study = open_study(path, search_config(n_trials=2), space_of(NUMBERS))
     asyncio.run(optimise(study, score))

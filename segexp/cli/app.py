@@ -120,7 +120,7 @@ def resume(
     epilog="Example: segexp rerun outputs/demo/20261121T101500Z-standard-lightgbm-none-1f2e3d4c"
 )
 def rerun(
-    run: Annotated[str, typer.Argument(metavar="DIR", help="A completed run directory.")],
+    run: Annotated[str, typer.Argument(metavar="DIR", help="A completed run or a sweep.")],
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -128,7 +128,7 @@ def rerun(
         ),
     ] = None,
 ) -> int:
-    """Run the recorded config again and say whether the numbers are the same."""
+    """Run the recorded config, or each of a sweep, again; say whether the numbers are the same."""
     from segexp.cli.resume import execute_rerun
 
     return execute_rerun(run, words or [])
@@ -183,6 +183,41 @@ def show(
     from segexp.cli.show import execute
 
     return execute(run)
+
+
+@app.command(
+    epilog="Example: segexp predict "
+    "outputs/demo/20261121T101500Z-standard-lightgbm-none-1f2e3d4c new.csv -o segments.csv"
+)
+def predict(
+    run: Annotated[str, typer.Argument(metavar="DIR", help="A completed run directory.")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="A CSV, TSV or Parquet file.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORDS]...",
+            help="Where TABLE is written in another way than the data of the run, for example "
+            "dataset.separator=semicolon.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="A .csv, .tsv or .parquet file; - is CSV on standard output.",
+        ),
+    ] = "-",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT if it is there.", show_default=False)
+    ] = False,
+) -> int:
+    """Give the customers of a table their segments by the model of a run."""
+    from segexp.cli.predict import execute
+
+    return execute(run, table, words or [], output, force=force)
 
 
 @app.command(epilog='Example: eval "$(segexp completion bash)"')

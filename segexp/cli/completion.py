@@ -14,8 +14,8 @@ from pathlib import Path
 from segexp.errors import ConfigError, SegexpError, did_you_mean
 
 COMMANDS = (
-    "run", "sweep", "plan", "resume", "rerun", "config", "options", "ls", "show", "data",
-    "completion",
+    "run", "sweep", "plan", "resume", "rerun", "config", "options", "ls", "show", "predict",
+    "data", "completion",
 )  # fmt: skip
 _COMPOSING = ("run", "sweep", "plan", "config")
 
@@ -100,8 +100,10 @@ def _candidates(before: Sequence[str], current: str) -> Iterable[str]:
         return GROUPS
     if command == "completion" and not rest:
         return _SCRIPTS
-    if command in ("show", "resume", "rerun") and not rest:
+    if command in ("show", "resume", "rerun", "predict") and not rest:
         return _runs(current)
+    if command == "predict":
+        return _paths(current)
     if command == "ls" and not rest:
         return _folders(current)
     return ()
@@ -141,9 +143,9 @@ def _values(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> lis
     if key.lstrip("+") in GROUPS:
         known: Iterable[str] = list_options(key.lstrip("+"), conf_dirs)
     elif key == "evaluation.metric":
-        from segexp.metrics import METRICS
+        from segexp.metrics import CLUSTER_METRICS, METRICS
 
-        known = [metric.name for metric in METRICS]
+        known = [metric.name for metric in (*METRICS, *CLUSTER_METRICS)]
     else:
         known = {
             **{f"dataset.{name}": answers for name, answers in ANSWERS.items()},
@@ -177,6 +179,13 @@ def _folders(current: str) -> list[str]:
     start = current[: current.rfind("/") + 1]
     names = sorted(path.name for path in Path(start or ".").iterdir() if path.is_dir())
     return [f"{start}{name}/" for name in names if not name.startswith(".")]
+
+
+def _paths(current: str) -> list[str]:
+    """Offer folders and the files in them."""
+    start = current[: current.rfind("/") + 1]
+    names = sorted(path.name for path in Path(start or ".").iterdir() if path.is_file())
+    return [*_folders(current), *(f"{start}{name}" for name in names if not name.startswith("."))]
 
 
 def _runs(current: str) -> list[str]:

@@ -15,6 +15,7 @@ def execute(words: Sequence[str], config_dir: str | None) -> int:
 
     config = load_config(words, find_conf_dirs(config_dir))
     pipeline = build_pipeline(config)
-    check_metrics(config.evaluation, has_probabilities=hasattr(pipeline, "predict_proba"))
+    has_probabilities = hasattr(pipeline, "predict_proba")
+    check_metrics(config.evaluation, config.search, has_probabilities=has_probabilities)
     sys.stdout.write(config_to_yaml(config))
     return 0

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segexp.errors import RunError
+from segexp.errors import RunError, RunInterruptedError, SegexpError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from segexp.experiment import Datasets
     from segexp.plan import Plan
     from segexp.runs import Run, Sweep
 
@@ -119,20 +120,53 @@ def _plan_of_cell(sweep: Sweep, cell: dict[str, object], words: Sequence[str]) -
 
 
 def execute_rerun(path: str, words: Sequence[str]) -> int:
-    """Run a recorded config again and say whether the numbers are the same."""
+    """Run a recorded config again, or those of a sweep; say whether the numbers are the same."""
+    from segexp.experiment import Datasets
+    from segexp.runs import is_sweep, open_run, open_sweep
+
+    folder = Path(path)
+    if is_sweep(folder):
+        return _rerun_sweep(open_sweep(folder), words)
+    return _rerun_run(open_run(folder), words, Datasets())
+
+
+def _rerun_sweep(sweep: Sweep, words: Sequence[str]) -> int:
+    """Run every completed cell again; 1 if the numbers of one are others, or cannot come again."""
+    from segexp.cli.console import say
+    from segexp.experiment import Datasets
+    from segexp.runs import open_run
+
+    done = [cell for cell in sweep.cells if cell["path"] is not None]
+    if not done:
+        raise RunError(f"{sweep.path} has no completed cell, and only a completed one is checked")
+    datasets, codes = Datasets(), []
+    for number, cell in enumerate(done, 1):
+        say(f"{number} of {len(done)}: {shlex.join(cell['words'])}", style="bold")
+        try:
+            codes.append(_rerun_run(open_run(sweep.path / cell["path"]), words, datasets))
+        except RunInterruptedError:
+            raise
+        except SegexpError as error:
+            say(error, style="red")
+            codes.append(1)
+    say(f"the same numbers: {codes.count(0)} of {len(done)} cells")
+    if left := len(sweep.cells) - len(done):
+        say(f"not checked, for they never began: {left}; segexp resume {sweep.path}")
+    return max(codes)
+
+
+def _rerun_run(run: Run, words: Sequence[str], datasets: Datasets) -> int:
     from segexp.cli.console import reporting, say
     from segexp.cli.run import interrupted
-    from segexp.experiment import Datasets, run_experiment
+    from segexp.experiment import run_experiment
     from segexp.plan import plan_experiment, recorded_config
-    from segexp.runs import COMPLETED, open_run
+    from segexp.runs import COMPLETED
 
-    run = open_run(Path(path))
     run.check_facts()
     if run.status != COMPLETED:
         raise RunError(f"{run.path} is {run.status}, and only a completed run can be checked")
     scores = run.read_scores()
     plan = plan_experiment(recorded_config(run, words))
-    datasets = Datasets()
     said = shlex.split(run.read_overrides())[2:]
     with reporting() as reporter, interrupted():
         fingerprint = datasets.load(plan.config, reporter.say).fingerprint

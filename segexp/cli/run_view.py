@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from segexp.cli.console import add_row, clean, number, say, show_table, table
-from segexp.metrics import METRICS, metric_by_name
+from segexp.cli.segments_view import is_clustering, print_found_segments
+from segexp.metrics import CLUSTER_METRICS, METRICS, metric_by_name, undominated
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from segexp.runs import Run
 
 SYNTHETIC = "synthetic customers: these figures say nothing about any market"
 
 
-def protocol_text(split: Mapping[str, Any]) -> str:
+def protocol_text(split: Mapping[str, Any], stratified: bool = True) -> str:
     """Say an evaluation protocol in words."""
     group = f", grouped by {split['group']}" if split.get("group") else ""
     if split["protocol"] == "holdout":
         return f"holdout, {split['test_size']:.0%} of the customers judge{group}"
     repeats = f", {split['n_repeats']} times" if split["n_repeats"] > 1 else ""
-    return f"{split['n_splits']}-fold cross-validation{repeats}, stratified{group}"
+    kind = ", stratified" if stratified else ""
+    return f"{split['n_splits']}-fold cross-validation{repeats}{kind}{group}"
 
 
 def interval_text(summary: Mapping[str, Any]) -> str:
@@ -34,6 +39,7 @@ def print_result(run: Run, metrics: Sequence[str] | None = None) -> None:
     """Print what a finished run found: metrics beside the baselines, segments, importance."""
     print_heading(run)
     print_metrics(run, metrics)
+    print_found_segments(run)
     print_search(run)
     print_segments(run)
     print_importance(run, most=5)
@@ -44,17 +50,15 @@ def print_heading(run: Run) -> None:
     """Print what was run on what."""
     manifest = run.manifest
     data = manifest["dataset"]
-    say(
-        f"{data['name']}: {data['n_rows']:,} customers, {data['n_features']} features, "
-        f"{len(manifest['segments'])} segments"
-    )
+    known = f", {len(manifest['segments'])} known segments" if manifest["segments"] else ""
+    say(f"{data['name']}: {data['n_rows']:,} customers, {data['n_features']} features{known}")
     if data["synthetic"]:
         say(SYNTHETIC, style="yellow")
     seed = manifest["split"]["split_seed"]
     say(
         f"{manifest['model']}{' models' if manifest['model'] == 'several' else ''} after "
         f"{manifest['preprocessing']} preprocessing; "
-        f"{protocol_text(manifest['split'])}, split seed {seed}"
+        f"{protocol_text(manifest['split'], bool(manifest['segments']))}, split seed {seed}"
     )
     say()
 
@@ -64,21 +68,34 @@ def print_metrics(run: Run, metrics: Sequence[str] | None = None) -> None:
     summary = run.read_summary()
     baselines = baseline_means(run)
     level = f"{run.manifest['confidence']:.0%} interval"
-    columns = ("metric", "mean", "sd", level, *baselines)
+    in_sample = _in_sample(run)
+    of_all = ("all, in-sample",) if in_sample else ()
+    columns = ("metric", "mean", "sd", level, *of_all, *baselines)
     made = table("on held-out rows", columns, right=columns[1:])
-    for metric in map(metric_by_name, dict.fromkeys(metrics or [m.name for m in METRICS])):
+    known = (*CLUSTER_METRICS, *METRICS) if is_clustering(run) else METRICS
+    for metric in map(metric_by_name, dict.fromkeys(metrics or [m.name for m in known])):
         entry = summary.get(metric.name)
         if entry is None:
             continue
+        means_of_all = [number(in_sample.get(metric.name))] if in_sample else []
         means = (number(values.get(metric.name)) for values in baselines.values())
         primary = metric.name == run.manifest["metric"]
-        name = metric.name if metric.greater_is_better else f"{metric.name} (less is better)"
         add_row(
-            made, name, number(entry["mean"]), number(entry["std"]), interval_text(entry), *means,
+            made, _directed(metric.name), number(entry["mean"]), number(entry["std"]),
+            interval_text(entry), *means_of_all, *means,
             style="bold" if primary else "",
         )  # fmt: skip
     show_table(made)
     _print_if_beaten(run, summary, baselines)
+
+
+def _in_sample(run: Run) -> dict[str, float]:
+    """Return the metrics of a clusterer on the customers that it was fitted on."""
+    from segexp.runs import SEGMENTATION
+
+    if not (run.path / SEGMENTATION).is_file():
+        return {}
+    return dict(run.read_segmentation()["in_sample"])
 
 
 def _print_if_beaten(
@@ -145,16 +162,17 @@ def print_search(run: Run, full: bool = False) -> None:
     for choice in choices:
         states = choice["states"]
         failed = states.get("FAIL", 0) + states.get("INVALID", 0)
-        chosen = ", ".join(f"{name}={_short(value)}" for name, value in choice["params"].items())
+        chosen = _parameters(choice["params"])
         if choice.get("n_iterations") is not None:
             chosen += f" (best at {choice['n_iterations']} rounds)"
         if full or choice["rows"] == "final" or len(choices) <= 2:
             add_row(
-                made, "all rows, for the model" if choice["rows"] == "final" else choice["rows"],
+                made, _rows_text(choice["rows"]),
                 sum(states.values()), states.get("COMPLETE", 0), states.get("PRUNED", 0), failed,
                 number(choice["values"].get(metric)), choice["model"], chosen,
             )  # fmt: skip
     show_table(made)
+    _print_front(run, search, most=None if full else 10)
     honest = run.read_summary().get(metric, {}).get("mean")
     own = [c["values"].get(metric) for c in choices if c["rows"] != "final"]
     if own and None not in own:
@@ -173,12 +191,58 @@ def print_search(run: Run, full: bool = False) -> None:
     say()
 
 
+def _print_front(run: Run, search: Mapping[str, Any], most: int | None) -> None:
+    """Print what several objectives cost each other: the trials that no other beats in all."""
+    objectives = search["metrics"][: search["n_objectives"]]
+    if len(objectives) < 2:
+        return
+    rows = search["choices"][-1]["rows"]  # of the saved model, if there is one
+    trials = run.read_trials()
+    known = (trials["state"] == "COMPLETE") & trials["feasible"] & trials["duplicate_of"].isna()
+    done = trials[known & (trials["study"] == rows)]
+    better = [metric_by_name(name).greater_is_better for name in objectives]
+    values = [f"value[{name}]" for name in objectives]
+    signed = done[values].to_numpy(dtype=float) * [1.0 if more else -1.0 for more in better]
+    front = done[undominated(signed)].sort_values(
+        [*values, "number"], ascending=[*(not more for more in better), True]
+    )
+    shown = front[:most]  # the chosen one is among the first: the first objective decides
+    columns = ("", "trial", *map(_directed, objectives), "model", "parameters")
+    made = table(
+        f"Pareto front on {_rows_text(rows)}: no trial beats these in all objectives (*: chosen)",
+        columns, right=columns[1:-2],
+    )  # fmt: skip
+    for trial in shown.to_dict("records"):
+        add_row(
+            made, "*" if trial["chosen"] else "", trial["number"],
+            *(number(trial[value]) for value in values), trial["model"],
+            _parameters(json.loads(trial["params"])),
+        )  # fmt: skip
+    show_table(made)
+    if len(shown) < len(front):
+        say(f"and {len(front) - len(shown)} more, which `segexp show` lists")
+
+
+def _rows_text(rows: str) -> str:
+    return "all rows, for the model" if rows == "final" else rows
+
+
+def _directed(metric: str) -> str:
+    return metric if metric_by_name(metric).greater_is_better else f"{metric} (less is better)"
+
+
+def _parameters(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_short(value)}" for name, value in params.items())
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def print_segments(run: Run) -> None:
-    """Print precision, recall and F1 of each segment."""
+    """Print precision, recall and F1 of each known segment."""
+    if not run.manifest["segments"]:
+        return
     summary = run.read_summary()
     columns = ("segment", "judged", "precision", "recall", "f1")
     made = table("", columns, right=columns[1:])
@@ -200,6 +264,9 @@ def print_importance(run: Run, most: int) -> None:
     if not (run.path / IMPORTANCE).is_file():
         return
     importance = run.read_importance()
+    if is_clustering(run):
+        _print_distance_shares(importance, most)
+        return
     columns = importance[importance["kind"] == "permutation"].head(most)
     metric = run.manifest["metric"]
     made = table(
@@ -208,6 +275,16 @@ def print_importance(run: Run, most: int) -> None:
     )  # fmt: skip
     for row in columns.itertuples():
         add_row(made, row.feature, number(row.mean), number(row.std))
+    show_table(made)
+
+
+def _print_distance_shares(importance: pd.DataFrame, most: int) -> None:
+    made = table(
+        "what decides who is alike: share of the distance between customers",
+        ("feature", "share", "sd over folds"), right=("share", "sd over folds"),
+    )  # fmt: skip
+    for row in importance.head(most).itertuples():
+        add_row(made, row.feature, f"{row.mean:.1%}", number(row.std))
     show_table(made)
 
 
@@ -229,6 +306,15 @@ def print_notes(run: Run, most: int | None = None) -> None:
         say()
 
 
+def _scoring(run: Run) -> list[tuple[list[str], str]]:
+    from segexp.runs import PIPELINE
+
+    if not (run.path / PIPELINE).is_file():
+        return []
+    words = ["segexp", "predict", str(run.path), "NEW.csv", "-o", "segments.csv"]
+    return [(words, "segments for the customers of another table")]
+
+
 def print_next_commands(run: Run, words: Sequence[str]) -> None:
     """Print where the run landed and what to type next."""
     from segexp.config.options import read_yaml
@@ -237,7 +323,13 @@ def print_next_commands(run: Run, words: Sequence[str]) -> None:
 
     # What is said of this model does not hold for another one.
     said = [word for word in words if not word.lstrip("+~").startswith(("model=", "model."))]
-    other = "random_forest" if run.manifest["model"] != "random_forest" else "lightgbm"
+    model = run.manifest["model"]
+    if is_clustering(run):
+        other = "gaussian_mixture" if model != "gaussian_mixture" else "kmeans"
+        every = "model=kmeans,agglomerative,gaussian_mixture,dbscan,hdbscan"
+    else:
+        other = "random_forest" if model != "random_forest" else "lightgbm"
+        every = "model=glob(*)"
     say(f"run directory: {run.path}")
     say("next:", style="bold")
     config = read_yaml(run.path / CONFIG)
@@ -245,11 +337,14 @@ def print_next_commands(run: Run, words: Sequence[str]) -> None:
     deeper = []
     others = [
         (["segexp", "run", *said, f"model={other}"], "another model on the same folds"),
-        (["segexp", "sweep", *said, "model=glob(*)"], "every model"),
+        (["segexp", "sweep", *said, every], "several models in one table"),
     ]
     if search["candidates"]:
         others = []
-    if search["sampler"] == "none" and space:
+    if is_clustering(run) and search["name"] == "none" and "n_clusters" in space:
+        why = "choose the number of segments on each fold's training rows"
+        deeper = [(["segexp", "run", *words, "search=k"], why)]
+    elif search["sampler"] == "none" and space:
         deeper = [(["segexp", "run", *words, "search=tpe"], "tune it, nested")]
     elif search["timeout"] is not None:
         longer = f"search.timeout={2 * (SearchConfig(**search).timeout_s or 0):g}s"
@@ -261,6 +356,7 @@ def print_next_commands(run: Run, words: Sequence[str]) -> None:
         (["segexp", "show", str(run.path)], "this run in full"),
         *deeper,
         *others,
+        *_scoring(run),
         (["segexp", "ls", str(run.path.parent)], "all runs on this data set"),
     ):
         say(f"  {clean(shlex.join(command))}    # {why}")

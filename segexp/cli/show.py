@@ -21,6 +21,7 @@ def execute(path: str) -> int:
         print_search,
         print_segments,
     )
+    from segexp.cli.segments_view import print_found_segments
     from segexp.cli.sweep_view import print_sweep
     from segexp.runs import (
         COMPLETED,
@@ -49,9 +50,11 @@ def execute(path: str) -> int:
     print_heading(run)
     if run.status == COMPLETED:
         print_metrics(run)
+        print_found_segments(run, full=True)
         print_search(run, full=True)
         print_segments(run)
-        _print_confusion(run)
+        if run.manifest["segments"]:
+            _print_confusion(run)
         print_importance(run, most=20)
     else:
         if cause := run.manifest.get("cause"):

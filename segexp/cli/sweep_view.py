@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from segexp.cli.console import add_row, clean, number, say, show_table, table
 from segexp.cli.run_view import SYNTHETIC, baseline_means, interval_text, selection_value
+from segexp.cli.segments_view import is_clustering
 from segexp.metrics import metric_by_name
 
 if TYPE_CHECKING:
     from segexp.runs import Run, Sweep
+
+
+# What is shown of clusterers beside the metric that ranks.
+_BESIDE = ("stability", "n_segments", "smallest_share", "noise_share")
 
 
 def varying_words(cell: Sequence[str], words: Sequence[str]) -> str:
@@ -72,7 +78,13 @@ def _print_finished(finished: list[tuple[str, Run, dict[str, Any]]]) -> None:
     if ranked:
         (metric,) = metrics
         sign = -1 if metric_by_name(metric).greater_is_better else 1
-        finished.sort(key=lambda row: sign * (row[2]["mean"] or 0.0))
+        worst = math.inf
+        finished.sort(
+            key=lambda row: (
+                bool(_missed(row[1])),
+                worst if row[2]["mean"] is None else sign * row[2]["mean"],
+            )
+        )
         title = f"{metric} on held-out rows, best first (judged on the same folds)"
     else:
         title = "results on held-out rows (different data, folds or metrics: not ranked)"
@@ -80,24 +92,36 @@ def _print_finished(finished: list[tuple[str, Run, dict[str, Any]]]) -> None:
     shows_selection = any(value is not None for value in searched)
     columns = ["cell", *([] if ranked else ["metric"]), "mean", "sd", "interval"]
     columns += ["selection score"] if shows_selection else []
-    made = table(title, (*columns, "run"), right=("mean", "sd", "selection score"))
+    beside = _BESIDE if any(is_clustering(run) for _, run, _ in finished) else ()
+    columns += beside
+    made = table(title, (*columns, "run"), right=("mean", "sd", "selection score", *beside))
     for (name, run, summary), selection in zip(finished, searched, strict=True):
+        others = run.read_summary() if beside else {}
         add_row(
             made, name, *([] if ranked else [run.manifest["metric"]]),
             number(summary["mean"]), number(summary["std"]), interval_text(summary),
-            *([number(selection)] if shows_selection else []), run.path,
+            *([number(selection)] if shows_selection else []),
+            *(number(others.get(other, {}).get("mean"), 3) for other in beside),
+            run.path, style="dim" if ranked and _missed(run) else "",
         )  # fmt: skip
     if ranked:
         for baseline, means in baseline_means(finished[0][1]).items():
-            blank = ["-", "-", *(["-"] if shows_selection else []), ""]
+            blank = ["-", "-", *(["-"] if shows_selection else []), *("-" for _ in beside), ""]
             add_row(made, f"baseline {baseline}", number(means.get(metric)), *blank, style="dim")
     show_table(made)
+    for name, run, _ in finished:
+        if found := _missed(run):
+            say(f"{name} is no usable segmentation, and stands last: {'; '.join(found)}", "yellow")
     if shows_selection:
         say(
             "a selection score is what a search chose its parameters by, on inner folds, and no "
             "estimate; the mean beside it, on rows that no study saw, is the honest figure"
         )
         say()
+
+
+def _missed(run: Run) -> list[str]:
+    return [str(text) for text in run.manifest.get("constraints_missed") or []]
 
 
 def _print_next(

@@ -32,6 +32,7 @@ from segexp.config.options import (
     PRIMARY,
     find_option,
     list_keys,
+    list_models,
     list_options,
     one_line,
     read_yaml,
@@ -46,10 +47,12 @@ _FREE = (
     "model.estimator",
     "model.space",
     "dataset.ordinal",
+    "dataset.filter",
     "dataset.rules",
     "dataset.downloads",
     "search.constraints",
     "search.candidates",
+    "evaluation.constraints",
     *(
         f"preprocessing.{part}"
         for part in (
@@ -115,21 +118,36 @@ def is_grid(words: Sequence[str]) -> bool:
 def expand_grid(words: Sequence[str], conf_dirs: Sequence[Path]) -> list[list[str]]:
     """Expand comma lists, ``range()``, ``choice()`` and ``glob()`` into the words of each cell.
 
+    A glob over models takes those of one task, that of the model which the other words name.
+
     Returns
     -------
     list of list of str
         One list of words per cell; the last word varies fastest.
     """
     choices = []
-    for word, override in zip(words, parse_words(words), strict=True):
+    overrides = parse_words(words)
+    for word, override in zip(words, overrides, strict=True):
         if not override.is_sweep_override():
             choices.append([word])
             continue
         values = list(_sweep_values(word, override, conf_dirs))
+        if override.key_or_group == "model" and isinstance(override._value, Glob):
+            single = [o.input_line for o in overrides if not o.is_sweep_override()]
+            values = _of_one_task(values, [str(line) for line in single], conf_dirs)
         if not values:
             raise ConfigError(f"{word}: this matches nothing, so there would be no run")
         choices.append([f"{override.get_key_element()}={value}" for value in values])
     return [list(cell) for cell in itertools.product(*choices)]
+
+
+def _of_one_task(
+    models: Sequence[str], words: Sequence[str], conf_dirs: Sequence[Path]
+) -> list[str]:
+    """Keep the models that do what the model of these words does."""
+    experiments = [word for word in words if word.startswith("experiment=")]
+    known = list_models(_compose(experiments, conf_dirs).model.task, conf_dirs)
+    return [name for name in models if name in known]
 
 
 def _sweep_values(word: str, override: Override, conf_dirs: Sequence[Path]) -> Iterable[str]:
@@ -164,7 +182,7 @@ def load_config(words: Sequence[str], conf_dirs: Sequence[Path]) -> ExperimentCo
             raise ConfigError(f"{word}: several values make a grid; say `segexp sweep` for that")
         _check_key(override, conf_dirs)
     try:
-        freed = [_free(word, override) for word, override in zip(words, overrides, strict=True)]
+        freed = [_freed(word, override) for word, override in zip(words, overrides, strict=True)]
         composed = _compose_candidates(freed, overrides, conf_dirs)
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
         raise ConfigError(_explain_compose(overrides, conf_dirs, error)) from error
@@ -205,16 +223,15 @@ _CANDIDATES = "search.candidates"
 
 
 def _compose_candidates(
-    words: Sequence[str], overrides: Sequence[Override], conf_dirs: Sequence[Path]
+    freed: Sequence[Sequence[str]], overrides: Sequence[Override], conf_dirs: Sequence[Path]
 ) -> DictConfig:
     """Compose; for ``search=auto`` with the option of each of its models as a candidate.
 
     Which models there are is known only after composing, so that is done twice.
     """
     to_candidates = [o.key_or_group.startswith(f"{_CANDIDATES}.") for o in overrides]
-    composed = _compose(
-        [word for word, late in zip(words, to_candidates, strict=True) if not late], conf_dirs
-    )
+    early = [words for words, late in zip(freed, to_candidates, strict=True) if not late]
+    composed = _compose(list(itertools.chain(*early)), conf_dirs)
     if composed.search.name != "auto":
         if any(to_candidates):
             word = overrides[to_candidates.index(True)].input_line
@@ -237,7 +254,7 @@ def _compose_candidates(
     if models:
         _check_words_of_auto(overrides, models)
     added = [f"+model@{_CANDIDATES}.{name}={name}" for name in dict.fromkeys(models)]
-    return _compose([*words, *added], conf_dirs)
+    return _compose([*itertools.chain(*freed), *added], conf_dirs)
 
 
 def _check_words_of_auto(overrides: Sequence[Override], models: Sequence[str]) -> None:
@@ -310,11 +327,18 @@ def _chosen(overrides: Iterable[Override]) -> dict[str, str]:
     return {o.key_or_group: str(o.value()) for o in overrides if o.key_or_group in GROUPS}
 
 
-def _free(word: str, override: Override) -> str:
+def _freed(word: str, override: Override) -> list[str]:
+    """Return what Hydra is told: a free key needs no `+`, and `{}` or `~` empties a space."""
     key = override.key_or_group
     plain = override.input_line is not None and override.input_line[:1] not in "+~"
     free = any(f"{key}.".startswith(f"{prefix}.") for prefix in _FREE)
-    return f"++{word}" if plain and free else word
+    if override.is_delete() and key in ("model.space", "preprocessing.space"):
+        return [word, f"++{key}={{}}"]
+    if not (plain and free):
+        return [word]
+    # Hydra merges mappings: an empty one would change nothing.
+    emptied = [f"++{word}", f"~{key}"] if override.value() == {} else []
+    return [*emptied, f"++{word}"]
 
 
 def _explain_compose(
@@ -455,6 +479,7 @@ def load_shipped_option(group: str, name: str, config: ExperimentConfig) -> Any:
     shipped = shipped_conf()
     section = read_yaml(shipped / f"{PRIMARY}.yaml")[group]
     content = {**section, **read_yaml(find_option(group, name, [shipped]))}
+    content.pop("defaults", None)
     known = {"run": asdict(config.run), "engine": asdict(config.engine)}
     return _section(
         group, SCHEMAS[group], _to_plain(OmegaConf.create({group: content, **known}))[group]

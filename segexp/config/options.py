@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from segexp.config.schema import GROUPS
+from segexp.config.schema import GROUPS, TASKS
 from segexp.errors import ConfigError, did_you_mean
 
 # conf/segexp.yaml: the defaults list and every key. Not `config`, which other Hydra projects have
@@ -64,6 +64,12 @@ def list_options(group: str, conf_dirs: Sequence[Path]) -> dict[str, Path]:
             if path.is_file():
                 options.setdefault(path.stem, path)
     return dict(sorted(options.items()))
+
+
+def list_models(task: str, conf_dirs: Sequence[Path]) -> dict[str, Path]:
+    """Return the models of one task, ``classification`` or ``clustering``, sorted by name."""
+    found = list_options("model", conf_dirs)
+    return {n: p for n, p in found.items() if read_yaml(p).get("task", TASKS[0]) == task}
 
 
 def find_option(group: str, name: str, conf_dirs: Sequence[Path]) -> Path:

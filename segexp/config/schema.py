@@ -23,7 +23,9 @@ READERS = ("csv", "parquet", "sql", "demo")
 CHARACTERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "point": "."}
 PROTOCOLS = ("holdout", "cv", "repeated_cv")
 SAMPLERS = ("none", "grid", "random", "tpe", "gp", "cmaes")
-SEARCHES = (*SAMPLERS, "auto")
+SEARCHES = (*SAMPLERS, "auto", "k")
+TASKS = ("classification", "clustering")
+ASSIGNMENTS = ("auto", "native", "core_points", "nearest_centroid", "nearest_neighbors")
 PRUNERS = ("none", "median", "wilcoxon", "hyperband")
 ANSWERS = {  # keys of a dataset that say what to do about dirt, and what they can say
     "other_columns": ("infer", "ignore", "error"),
@@ -58,6 +60,26 @@ def _one_of(key: str, value: str, known: Iterable[str]) -> None:
         raise ConfigError(
             f"{key} must be one of {options}, got {value!r}{did_you_mean(value, known)}"
         )
+
+
+def _check_filter(key: str, condition: Any) -> None:
+    known = ("min", "max", "values")
+    _require(
+        isinstance(condition, dict) and bool(condition),
+        f"{key} must be a mapping with {', '.join(known)}, got {condition!r}",
+    )
+    for name, value in condition.items():
+        _one_of(f"{key}: a condition", str(name), known)
+        if name == "values":
+            _require(
+                isinstance(value, list) and bool(value),
+                f"{key}.values must list one value or more, got {value!r}",
+            )
+        else:
+            _require(
+                isinstance(value, int | float) and not isinstance(value, bool),
+                f"{key}.{name} must be a number, got {value!r}",
+            )
 
 
 @dataclass(frozen=True)
@@ -99,6 +121,7 @@ class DatasetConfig:
 
     # dirt
     missing_tokens: list[str]  # cells that mean "not known", compared after stripping blanks
+    filter: dict[str, Any]  # column -> {min, max, values}: other rows are left out
     rules: dict[str, Any]  # column -> {min, max, replace}
     invalid_values: str  # text in a numeric column, infinities, unknown levels: error or missing
     missing_target: str  # rows without a segment: error or drop
@@ -114,6 +137,8 @@ class DatasetConfig:
             _one_of(f"dataset.{key}", getattr(self, key), answers)
         self._check_place()
         self._check_roles()
+        for column, condition in self.filter.items():
+            _check_filter(f"dataset.filter.{column}", condition)
         for column, rule in self.rules.items():
             self._check_rule(column, rule)
         check_downloads(self.downloads)
@@ -248,11 +273,18 @@ class ModelConfig:
     name: str
     task: str
     native_categorical: bool  # takes pandas categories as they are
+    assignment: str  # clustering: how customers who were not fitted get their segment
+    max_rows: int | None  # clustering: a larger table is fitted on a sample, and assigned
     estimator: Node
     space: Node
 
     def __post_init__(self) -> None:
-        _one_of("model.task", self.task, ("classification",))
+        _one_of("model.task", self.task, TASKS)
+        _one_of("model.assignment", self.assignment, ASSIGNMENTS)
+        _require(
+            self.max_rows is None or self.max_rows >= 2,
+            f"model.max_rows must be null or 2 or more, got {self.max_rows}",
+        )
         _require(
             isinstance(self.estimator.get("_target_"), str),
             f"model.estimator needs a _target_ (the class), got {self.estimator!r}",
@@ -276,6 +308,24 @@ def _seconds(key: str, text: str) -> float:
     return total
 
 
+def _check_constraint(key: str, bounds: Any) -> None:
+    _require(
+        isinstance(bounds, dict) and bool(bounds),
+        f"{key} must be a mapping such as {{min: 0.5}} or {{max: 1}}, got {bounds!r}",
+    )
+    for name, value in bounds.items():
+        _one_of(f"{key}: a bound", str(name), ("min", "max"))
+        _require(
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+            f"{key}.{name} must be a number, got {value!r}",
+        )
+    if "min" in bounds and "max" in bounds:
+        _require(
+            bounds["min"] <= bounds["max"],
+            f"{key}: min {bounds['min']} is greater than max {bounds['max']}",
+        )
+
+
 @dataclass(frozen=True)
 class SearchConfig:
     """How hyperparameters are searched; the space belongs to the model.
@@ -284,7 +334,7 @@ class SearchConfig:
     all rows finds the parameters of the final model.
     """
 
-    name: str  # none, grid, random, tpe, gp, cmaes or auto
+    name: str  # none, grid, random, tpe, gp, cmaes, auto or k
     sampler: str  # who suggests: none, grid, random, tpe, gp or cmaes
     n_trials: int | None  # trials of each study; null: the whole grid, or until another limit
     timeout: str | None  # wall time of the whole search, shared evenly by its studies
@@ -320,8 +370,13 @@ class SearchConfig:
 
     @property
     def searches(self) -> bool:
-        """Whether anything is searched."""
+        """Whether anything is searched by trials."""
         return self.sampler != "none"
+
+    @property
+    def chooses_k(self) -> bool:
+        """Whether the number of segments is chosen by a verdict over many criteria."""
+        return self.name == "k"
 
     @property
     def timeout_s(self) -> float | None:
@@ -344,7 +399,7 @@ class SearchConfig:
             return
         # A run is known by the name of its search, which must not say something else.
         _require(
-            self.sampler == self.name,
+            self.sampler == ("none" if self.chooses_k else self.name),
             f"search.name={self.name} does not fit search.sampler={self.sampler}; choose both by "
             f"search={self.sampler if self.searches else self.name}",
         )
@@ -352,7 +407,8 @@ class SearchConfig:
             value = getattr(self, key)
             _require(
                 self.searches or value is None,
-                f"search.{key}={value} needs a search, for example search=tpe, got search=none",
+                f"search.{key}={value} needs a search, for example search=tpe, "
+                f"got search={self.name}",
             )
 
     def _check_numbers(self) -> None:
@@ -386,26 +442,7 @@ class SearchConfig:
             f"got search.pruner={self.pruner}; say search.pruner=none",
         )
         for metric, bounds in self.constraints.items():
-            self._check_constraint(f"search.constraints.{metric}", bounds)
-
-    def _check_constraint(self, key: str, bounds: Any) -> None:
-        _require(
-            isinstance(bounds, dict) and bool(bounds),
-            f"{key} must be a mapping such as {{min: 0.5}} or {{max: 1}}, got {bounds!r}",
-        )
-        for name, value in bounds.items():
-            _one_of(f"{key}: a bound", str(name), ("min", "max"))
-            _require(
-                isinstance(value, int | float)
-                and not isinstance(value, bool)
-                and math.isfinite(value),
-                f"{key}.{name} must be a number, got {value!r}",
-            )
-        if "min" in bounds and "max" in bounds:
-            _require(
-                bounds["min"] <= bounds["max"],
-                f"{key}: min {bounds['min']} is greater than max {bounds['max']}",
-            )
+            _check_constraint(f"search.constraints.{metric}", bounds)
 
     def _check_models(self) -> None:
         if self.name != "auto":
@@ -455,6 +492,11 @@ class EvaluationConfig:
     confidence: float  # level of the intervals
     importance_repeats: int  # shuffles of each column per held-out fold; 0: no importance
     final_model: bool  # fit on all rows and save
+    constraints: dict[str, Any]  # clustering: metric -> {min, max}, what a segmentation must keep
+    stability_resamples: int  # clustering: refits of the final pipeline; 0: no stability
+    fold_resamples: int  # clustering: refits in each fold for its stability; 0: none
+    k_max: int | None  # clustering: the table of k goes from 1 to k_max; null: no such table
+    silhouette_rows: int  # clustering: silhouettes of more customers are sampled; 0: none
 
     def __post_init__(self) -> None:
         _one_of("evaluation.protocol", self.protocol, PROTOCOLS)
@@ -481,6 +523,24 @@ class EvaluationConfig:
             f"evaluation.importance_repeats must be 0 or more, got {self.importance_repeats}",
         )
         _require(bool(self.metrics), "evaluation.metrics must name one metric or more, got []")
+        self._check_clustering()
+
+    def _check_clustering(self) -> None:
+        for key in ("stability_resamples", "fold_resamples"):
+            value = getattr(self, key)
+            _require(
+                value != 1 and value >= 0, f"evaluation.{key} must be 0, or 2 or more, got {value}"
+            )
+        _require(
+            self.silhouette_rows >= 0,
+            f"evaluation.silhouette_rows must be 0 or more, got {self.silhouette_rows}",
+        )
+        _require(
+            self.k_max is None or self.k_max >= 2,
+            f"evaluation.k_max must be null or 2 or more, got {self.k_max}",
+        )
+        for metric, bounds in self.constraints.items():
+            _check_constraint(f"evaluation.constraints.{metric}", bounds)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from segexp.data.findings import Finding, counted
 from segexp.data.fingerprint import fingerprint
 from segexp.data.readers import RawTable, read_table
 from segexp.data.roles import FEATURE_ROLES, check_columns, final_roles
-from segexp.data.rules import limit_values, replace_values
+from segexp.data.rules import filter_rows, limit_values, replace_values
 from segexp.data.sources import Progress
 from segexp.errors import DataError
 
@@ -56,7 +56,7 @@ def load_dataset(
     config : DatasetConfig
     group : str, optional
         Column whose equal values mark rows that belong together (``evaluation.group``); a row
-        without a value is a group of its own.
+        without a value is a group of its own. It is no feature, whatever its role.
     progress : callable, optional
         Called with a line of text before each attempt to download.
 
@@ -79,7 +79,7 @@ def load_dataset(
     if raw.table.num_rows == 0:
         raise DataError(f"dataset {config.name!r} has column names but no rows")
     read, token_findings = clean(raw.table, config.missing_tokens, config.decimal)
-    cells, roles, row_findings = _usable_rows(config, read)
+    cells, roles, row_findings = _usable_rows(config, read, group)
     X, feature_findings = _features(config, cells, roles)
     id_column, target = _only(roles["id"]), _only(roles["target"])
     y, segments = encode_segments(cells.columns[target], target) if target else (None, ())
@@ -170,17 +170,19 @@ def _only(names: tuple[str, ...]) -> str | None:
 
 
 def _usable_rows(
-    config: DatasetConfig, read: Cells
+    config: DatasetConfig, read: Cells, group: str | None
 ) -> tuple[Cells, dict[str, tuple[str, ...]], list[Finding]]:
     """Apply everything that is decided on text: rows left out, values replaced, roles."""
     cells, findings = _without_empty_rows(config, read)
+    cells, found = filter_rows(cells, config.filter, config.decimal)
+    findings += found
     keys = row_keys(cells, config.decimal)
     cells, found = treat_repeated_rows(cells, keys, config.duplicate_rows)
     findings += found
     keys = keys.loc[cells.rows]
     cells, found = replace_values(cells, config.rules)
     findings += found
-    roles, found = final_roles(config, cells, config.decimal)
+    roles, found = final_roles(config, cells, config.decimal, group)
     findings += found
     if target := _only(roles["target"]):
         cells, found = _treat_missing_segments(config, cells, target)

@@ -26,6 +26,7 @@ from segexp.errors import DataError, did_you_mean
 
 FEATURE_ROLES = ("numeric", "categorical", "ordinal", "date")
 MAX_SHOWN = 30  # column names in one error
+GROUPED = "rows are grouped by it (evaluation.group), so it is no feature"
 
 # A column is taken as numbers or dates if nearly all cells are: the others are then reported
 # as invalid, where a column of text would be taken for categories without a word.
@@ -71,6 +72,7 @@ def check_columns(
                 f"{did_you_mean(column, columns) or ';'} the columns are {_listed(columns)}"
             )
     declared = {column for members in config.roles().values() for column in members}
+    declared |= set((others or {}).values())
     undeclared = [column for column in columns if column not in declared]
     if config.other_columns == "error" and undeclared:
         raise DataError(
@@ -81,7 +83,10 @@ def check_columns(
 
 def _named_columns(config: DatasetConfig, others: Mapping[str, str]) -> list[tuple[str, str]]:
     named = [(f"dataset.{role}", name) for role, names in config.roles().items() for name in names]
-    return [*named, *(("dataset.rules", name) for name in config.rules), *others.items()]
+    ruled = [
+        (f"dataset.{key}", name) for key in ("filter", "rules") for name in getattr(config, key)
+    ]
+    return [*named, *ruled, *others.items()]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -90,7 +95,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def final_roles(
-    config: DatasetConfig, cells: Cells, decimal: str = "."
+    config: DatasetConfig, cells: Cells, decimal: str = ".", group: str | None = None
 ) -> tuple[dict[str, tuple[str, ...]], list[Finding]]:
     """Give every column of the table one role.
 
@@ -111,6 +116,12 @@ def final_roles(
     A column named like an id whose values repeat is categorical up to 20 values and ignored
     beyond.
 
+    Parameters
+    ----------
+    group : str, optional
+        The column of ``evaluation.group``: it says which rows belong together, by which a model
+        would recognise them, so that it is no feature whatever its role.
+
     Returns
     -------
     roles : dict
@@ -124,12 +135,18 @@ def final_roles(
     has_id = config.id is not None
     for name, column in cells.columns.items():
         if name in declared:
-            roles[declared[name]].append(name)
+            role = declared[name]
+            if name == group and role in FEATURE_ROLES:
+                findings.append(Finding("role", f"column {name!r} is ignored: {GROUPED}", 1))
+                role = "ignore"
+            roles[role].append(name)
             continue
         if config.other_columns == "ignore":
             role, reason = "ignore", "dataset.other_columns=ignore"
         else:
             role, reason = _infer(name, column, has_id, decimal)
+            if name == group and role in FEATURE_ROLES:
+                role, reason = "ignore", GROUPED
         has_id = has_id or role == "id"
         roles[role].append(name)
         taken = "ignored" if role == "ignore" else f"taken as {role}"

@@ -1,4 +1,4 @@
-"""The rules of a dataset: values that are replaced, and limits beyond which they are missing."""
+"""The rules of a dataset: which rows count, values that are replaced, limits of numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,46 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segexp.data.cells import TEXT, Cells, cell_text
+from segexp.data.cells import TEXT, Cells, cell_text, parse_numbers
 from segexp.data.findings import Finding, counted
-from segexp.errors import ConfigError
+from segexp.errors import ConfigError, DataError
 
 Rules = Mapping[str, Mapping[str, Any]]  # column -> {min, max, replace}
+
+
+def filter_rows(
+    cells: Cells, conditions: Mapping[str, Mapping[str, Any]], decimal: str
+) -> tuple[Cells, list[Finding]]:
+    """Leave out the rows that do not meet every condition; a missing cell meets none.
+
+    Parameters
+    ----------
+    conditions : mapping of column to mapping
+        ``min`` and ``max`` of a number, or ``values`` that a cell may have.
+
+    Raises
+    ------
+    DataError
+        If no row is left.
+    """
+    findings: list[Finding] = []
+    for name, condition in conditions.items():
+        kept = np.ones(cells.n_rows, dtype=bool)
+        if "values" in condition:
+            wanted = pa.array([cell_text(value) for value in condition["values"]], TEXT)
+            kept &= pc.is_in(cells.columns[name], value_set=wanted).to_numpy(zero_copy_only=False)
+        if {"min", "max"} & set(condition):
+            numbers = parse_numbers(cells.columns[name], decimal)
+            low, high = condition.get("min", -np.inf), condition.get("max", np.inf)
+            kept &= (numbers >= low) & (numbers <= high)
+        words = ", ".join(f"{key} {value}" for key, value in condition.items())
+        left = int((~kept).sum())
+        if not kept.any():
+            raise DataError(f"dataset.filter.{name} ({words}) leaves no row of {cells.n_rows:,}")
+        cells = cells.keep(kept)
+        what = f"column {name!r}: {counted(left, 'row')} left out by dataset.filter ({words})"
+        findings.append(Finding("filter", what, left))
+    return cells, findings
 
 
 def replace_values(cells: Cells, rules: Rules) -> tuple[Cells, list[Finding]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,7 @@ from scipy import stats
 from segexp.config.space import Parameter
 from segexp.search.importance import study_importances, summarise_importances
 from segexp.search.space import PREPROCESSING, SearchSpace
-
-FINAL = "final"
+from segexp.search.study import FINAL
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,6 @@ def check_search(
     greater_is_better: bool,
     outer_scores: Sequence[float] = (),
     outer_splits: int = 0,
-    mute: Collection[str] = (),
 ) -> list[Check]:
     """Run every check.
 
@@ -58,8 +56,6 @@ def check_search(
         The same metric on each held-out outer fold; empty if there are none.
     outer_splits : int
         Folds of one repeat of the outer protocol.
-    mute : collection of str
-        Codes that are not wanted.
 
     Returns
     -------
@@ -83,7 +79,7 @@ def check_search(
         found.append(
             selection_optimism(selection, outer_scores, outer_splits, metric, greater_is_better)
         )
-    return [check for check in found if check is not None and check.code not in mute]
+    return [check for check in found if check is not None]
 
 
 def edge_of_range(trials: pd.DataFrame, space: SearchSpace, node: str = "model") -> list[Check]:
@@ -232,6 +228,7 @@ def constraint_missed(trials: pd.DataFrame) -> Check | None:
 
 def many_failures(trials: pd.DataFrame) -> Check | None:
     """More than a fifth of the trials failed or were invalid; names the commonest causes."""
+    trials = trials[trials["duplicate_of"].isna()]
     failed = trials[trials["state"].isin(["FAIL", "INVALID"])]
     if 5 * len(failed) <= len(trials):
         return None

@@ -48,8 +48,6 @@ from segexp.search.study import (
     trials_table,
 )
 
-FINAL = "final"  # the study on all rows, which decides the model that is saved
-
 # Keys of the search that may change when a run is resumed: they move no suggestion.
 BUDGET = ("n_trials", "timeout", "patience", "max_failures", "trial_timeout")
 _MAY_CHANGE = {*BUDGET, "candidates"}  # a candidate's space is recorded with its own study
@@ -251,7 +249,7 @@ class RowsSearch:
         except WorkerDiedError as error:
             cause = str(error)
         failure = Failure("FAIL", cause, "")
-        return FoldScore((), 0.0, 0.0, None, (), failure)
+        return FoldScore((), 0.0, None, (), failure)
 
     def choice(self) -> Choice:
         """Return the winner over all families.
@@ -286,8 +284,10 @@ class RowsSearch:
             pipeline=pipeline,
             values={metric: trial.mean(i) for i, metric in enumerate(study.metrics)},
             feasible=study.is_feasible(trial),
-            n_trials={name: other.n_asked for name, other in self.studies.items()},
-            states=dict(Counter(t.state for s in studies for t in s.told)),
+            n_trials={name: other.n_different for name, other in self.studies.items()},
+            states=dict(
+                Counter(t.state for s in studies for t in s.told if t.duplicate_of is None)
+            ),
             stopped_by=str((study.stop or {}).get("by")),
             seconds=round(sum(t.seconds for s in studies for t in s.told), 3),
         )

@@ -24,12 +24,15 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import InvalidParameterError
 
-from segexp.evaluation import Codes, Split, Table, predict
+from segexp.clustering.judging import judge_segments
+from segexp.clustering.segmenter import Segmenter
+from segexp.clustering.stability import held_out_stability
+from segexp.evaluation import Codes, Split, Table, map_segments, predict
 from segexp.metrics import metric_by_name, metric_value
 
 INVALID = "INVALID"
@@ -48,7 +51,8 @@ class Bench:
     early_stopping: int | None  # rounds without a better log loss; None: off
     early_stopping_share: float  # of the training rows that decide when to stop
     seed: int
-    threads: int
+    groups: Codes | None = None  # by row of the table; rows of one stop together or are fitted on
+    fold_resamples: int = 0  # bootstrap samples for the stability of a clusterer
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,6 @@ class FoldScore:
 
     values: tuple[float, ...]  # in the order of Bench.metrics; empty after a failure
     seconds: float  # wall time
-    cpu_seconds: float  # of this process
     n_iterations: int | None  # rounds kept by a booster that stopped early
     warnings: tuple[str, ...]  # what libraries warned about, each once
     failure: Failure | None
@@ -90,13 +93,13 @@ def score_fold(table: Table, bench: Bench, task: FoldTask) -> FoldScore:
     Whatever an estimator raises is returned as a failure; a stop (Ctrl-C, a time limit) passes.
     Threads are left as they are: whoever starts the process sets them once.
     """
-    start, cpu_start = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
     values: tuple[float, ...] = ()
     n_iterations: int | None = None
     stages: tuple[tuple[int, tuple[float, ...]], ...] = ()
     earlier: tuple[str, ...] = ()
     failure: Failure | None = None
-    with _silence(), warnings.catch_warnings(record=True) as said:
+    with silence(), warnings.catch_warnings(record=True) as said:
         attempt = _Attempt(table, bench, task)
         try:
             fold = attempt.prepare()
@@ -116,7 +119,6 @@ def score_fold(table: Table, bench: Bench, task: FoldTask) -> FoldScore:
     return FoldScore(
         values,
         time.perf_counter() - start,
-        time.process_time() - cpu_start,
         n_iterations,
         tuple(messages),
         failure,
@@ -175,7 +177,9 @@ class _Attempt:
             _preprocessing_identity(bench, task.model),
             repr(sorted(params.items())),
         )
-        return _FOLDS.find(key, lambda: _prepare(self.table, self.pipeline, self.split, params))
+        return _FOLDS.find(
+            key, lambda: _prepare(self.table, self.bench, self.pipeline, self.split, params)
+        )
 
     def fit(self, fold: _PreparedFold) -> BaseEstimator:
         """Return the model, fitted on the prepared training rows."""
@@ -201,9 +205,10 @@ class _Attempt:
         kind, share = type(model).__name__, self.bench.early_stopping_share
         if not _may_stop_early(model) or not fold.can_hold_out(share, self.bench.seed):
             return False
+        if kind in _HOLD_OUT_THEMSELVES and self.bench.groups is not None:
+            return False
         self.stops_early = True
-        if kind in ("HistGradientBoostingClassifier", "GradientBoostingClassifier"):
-            # They hold out rows of what they are given by themselves.
+        if kind in _HOLD_OUT_THEMSELVES:
             switch = {"early_stopping": True} if kind.startswith("Hist") else {}
             model.set_params(n_iter_no_change=rounds, validation_fraction=share, **switch)
             model.fit(fold.rows.X, fold.rows.y)
@@ -251,14 +256,12 @@ class _Attempt:
 
     def judge(self, model: BaseEstimator, fold: _PreparedFold) -> tuple[float, ...]:
         """Return the metrics on the test rows; raise if one of them is not a number."""
+        if isinstance(model, Segmenter):
+            return self._judge_clusters(model, fold)
         segments, truth = self.table.segments, fold.test.y
-        probabilities = None
-        if any(metric_by_name(name).needs_probabilities for name in self.bench.metrics):
-            fitted = Pipeline([("preprocessing", _Prepared(fold.test.X)), ("model", model)])
-            rows: Any = truth  # how many there are is all that is asked of them
-            predicted, probabilities = predict(fitted, rows, len(segments))
-        else:  # many models would do all their work once more for probabilities
-            predicted = np.asarray(model.predict(fold.test.X)).astype(int)
+        fitted = Pipeline([("preprocessing", _Prepared(fold.test.X)), ("model", model)])
+        rows: Any = truth  # how many there are is all that is asked of them
+        predicted, probabilities = predict(fitted, rows, len(segments))
         values = []
         for name in self.bench.metrics:
             if probabilities is None and metric_by_name(name).needs_probabilities:
@@ -271,13 +274,40 @@ class _Attempt:
             values.append(value)
         return tuple(values)
 
+    def _judge_clusters(self, segmenter: Segmenter, fold: _PreparedFold) -> tuple[float, ...]:
+        metrics, truth = self.bench.metrics, self.table.truth(self.split.test)
+        found = segmenter.assign(fold.test.X)
+
+        def stability() -> float:
+            # Preprocessing and clusterer are refitted together, on rows as they were read.
+            pipeline = clone(self.pipeline).set_params(**self.task.params)
+            train, test = (self.table.X.iloc[r] for r in (self.split.train, self.split.test))
+            resamples, seed = self.bench.fold_resamples, self.bench.seed
+            return held_out_stability(pipeline, train, test, resamples, seed)
+
+        known = judge_segments(
+            segmenter, fold.test.X, found,
+            truth=truth, stability=stability, wanted=metrics, seed=self.bench.seed,
+        )  # fmt: skip
+        if truth is not None:
+            predicted = map_segments(self.table, segmenter, self.split.train, found.segment)
+            segments = self.table.segments
+            of_truth = [name for name in metrics if metric_by_name(name).of == "segments"]
+            known |= {n: metric_value(n, truth, predicted, None, segments) for n in of_truth}
+        for name in metrics:
+            if not math.isfinite(known[name]):
+                raise NotDefinedError(
+                    f"{name} is not defined: {segmenter.n_segments_} segment(s) were found"
+                )
+        return tuple(known[name] for name in metrics)
+
     def kind_of(self, error: Exception) -> str:
         """Tell parameters that the estimator refuses whatever the data from everything else."""
         if isinstance(error, InvalidParameterError):
             return INVALID
         # What the machine or a server says is not about the parameters.
         of_machine = isinstance(error, OSError | MemoryError | RuntimeError)
-        if self.is_fitting and not of_machine and _refuses(self.new_model, type(error)):
+        if self.is_fitting and not of_machine and type(try_fit(self.new_model)) is type(error):
             return INVALID
         return FAIL
 
@@ -320,6 +350,7 @@ class _PreparedFold:
     rows: _Rows  # the training rows of the fold
     test: _Rows
     warnings: tuple[str, ...]  # of fitting the preprocessing; they belong to every trial
+    groups: Codes | None = None  # of the training rows
     parts: dict[tuple[float, int], tuple[Codes, Codes] | None] = field(default_factory=dict)
     held_out: dict[tuple[float, int], tuple[_Rows, _Rows]] = field(default_factory=dict)
 
@@ -329,10 +360,10 @@ class _PreparedFold:
         return sum(rows.n_bytes for rows in (self.rows, self.test, *held_out))
 
     def can_hold_out(self, share: float, seed: int) -> bool:
-        """Say whether every segment has enough rows to stand on both sides."""
+        """Say whether every segment has enough rows, or groups, to stand on both sides."""
         key, y = (share, seed), self.rows.y
         if key not in self.parts:
-            self.parts[key] = _deal(y, share, seed)
+            self.parts[key] = _deal(y, self.groups, share, seed)
         return self.parts[key] is not None
 
     def hold_out(self, share: float, seed: int) -> tuple[_Rows, _Rows]:
@@ -353,13 +384,23 @@ class _PreparedFold:
         return self.held_out[key]
 
 
-def _deal(y: Codes, share: float, seed: int) -> tuple[Codes, Codes] | None:
-    shuffle = StratifiedShuffleSplit(1, test_size=share, random_state=seed)
+def _deal(y: Codes, groups: Codes | None, share: float, seed: int) -> tuple[Codes, Codes] | None:
+    rows = np.zeros(len(y))
     try:
-        fitting, stopping = next(shuffle.split(np.zeros(len(y)), y))
+        if groups is None:
+            shuffle = StratifiedShuffleSplit(1, test_size=share, random_state=seed)
+            fitting, stopping = next(shuffle.split(rows, y))
+        else:  # a share in the shape of one fold: no shuffle of groups is stratified
+            n_folds = max(2, round(1 / share))
+            folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+            with warnings.catch_warnings():  # a segment of few rows is looked for below
+                warnings.simplefilter("ignore", UserWarning)
+                fitting, stopping = next(folds.split(rows, y, groups))
     except ValueError:  # a segment of one row, or fewer rows held out than segments
         return None
-    return (fitting, stopping) if set(y[fitting]) == set(y) else None
+    everyone = set(y)
+    stands = set(y[fitting]) == everyone and (groups is None or set(y[stopping]) == everyone)
+    return (fitting, stopping) if stands else None
 
 
 def _n_bytes(X: Any) -> int:
@@ -371,19 +412,23 @@ def _n_bytes(X: Any) -> int:
 
 
 def _prepare(
-    table: Table, pipeline: Pipeline, split: Split, params: Mapping[str, Any]
+    table: Table, bench: Bench, pipeline: Pipeline, split: Split, params: Mapping[str, Any]
 ) -> _PreparedFold:
-    X, y = table.X.iloc[split.train], table.y[split.train]
-    X_test, y_test = table.X.iloc[split.test], table.y[split.test]
+    X, X_test = table.X.iloc[split.train], table.X.iloc[split.test]
+    codes = np.zeros(len(table.X), dtype=int) if table.y is None else table.y
+    y, y_test = codes[split.train], codes[split.test]
     with warnings.catch_warnings(record=True) as said:
         if len(pipeline.steps) > 1:
             preprocessing = clone(pipeline[:-1]).set_params(**params)
-            X, X_test = preprocessing.fit_transform(X, y), preprocessing.transform(X_test)
+            # A clusterer's preprocessing does not see the known segments either.
+            seen = None if isinstance(pipeline.steps[-1][1], Segmenter) else y
+            X, X_test = preprocessing.fit_transform(X, seen), preprocessing.transform(X_test)
     for array in (X, y, X_test, y_test):
         # Trials share these: one that writes into them has to fail, not to spoil the others.
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
-    return _PreparedFold(_Rows(X, y), _Rows(X_test, y_test), tuple(_messages(said)))
+    groups = None if bench.groups is None else bench.groups[split.train]
+    return _PreparedFold(_Rows(X, y), _Rows(X_test, y_test), tuple(_messages(said)), groups)
 
 
 def _messages(said: list[warnings.WarningMessage]) -> Iterator[str]:
@@ -492,6 +537,8 @@ _ROUNDS = {
     "HistGradientBoostingClassifier": "max_iter",
     "GradientBoostingClassifier": "n_estimators",
 }
+# They hold out rows of what they are given by themselves, whatever group they belong to.
+_HOLD_OUT_THEMSELVES = ("HistGradientBoostingClassifier", "GradientBoostingClassifier")
 # Where the user says one of these, early stopping or the rounds are his own affair.
 _OWN_STOPPING = (
     "early_stopping_round", "early_stopping_rounds", "early_stopping", "n_iter_no_change",
@@ -511,6 +558,8 @@ def rounds_parameter(pipeline: Pipeline) -> str | None:
 
 class _AtRounds(BaseEstimator):
     """LightGBM's or XGBoost's model as if it had made fewer rounds."""
+
+    predicts_likeliest = True
 
     def __init__(self, model: Any, words: Mapping[str, Any]) -> None:
         self.model, self.words = model, words
@@ -562,8 +611,16 @@ def _may_stop_early(model: Any) -> bool:
     return plain and all(params.get(name) is None for name in _OWN_STOPPING)
 
 
-def _refuses(new_model: Callable[[], Any], error: type[Exception]) -> bool:
-    """Say whether a few rounds on 60 made-up rows with 3 segments raise the same."""
+def try_fit(new_model: Callable[[], Any]) -> Exception | None:
+    """Return what a few rounds on 60 made-up rows with 3 segments raise, if they do.
+
+    LightGBM and XGBoost state no constraints, and check values only when they are fitted.
+
+    Parameters
+    ----------
+    new_model : callable
+        Returns the unfitted model; what it raises counts, too.
+    """
     rng = np.random.default_rng(0)
     try:
         with warnings.catch_warnings():
@@ -574,9 +631,9 @@ def _refuses(new_model: Callable[[], Any], error: type[Exception]) -> bool:
             rounds = {k: 2 for k in set(_ROUNDS.values()) if _is_above(params.get(k), 2)}
             probe.set_params(**per_feature, **rounds)
             probe.fit(rng.normal(size=(60, 2)), np.arange(60) % 3)
-    except Exception as other:
-        return type(other) is error
-    return False
+    except Exception as error:
+        return error
+    return None
 
 
 def _is_above(value: Any, low: int) -> bool:
@@ -584,7 +641,7 @@ def _is_above(value: Any, low: int) -> bool:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Close the mouth of native code, which writes past Python, and of estimators that print."""
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import json
 import math
 import statistics
@@ -36,6 +37,11 @@ from segexp.search.space import SearchSpace
 
 RUNNING, COMPLETE, PRUNED, FAIL, INVALID = "RUNNING", "COMPLETE", "PRUNED", "FAIL", "INVALID"
 
+FINAL = "final"  # the study on all rows, which decides the model that is saved
+
+# So many suggestions in a row that repeat earlier ones end a study: nothing else is to come.
+MAX_REPEATS = 50
+
 # Trials beside the budget: they repeat parameters that were suggested before.
 FINALIST, RETRY = "finalist", "retry"
 
@@ -45,7 +51,7 @@ class Trial:
     """One set of parameters and what the inner folds said of it."""
 
     number: int
-    index: int  # among the trials that count against the budget; of the one that it repeats
+    index: int  # among the suggestions; of a finalist or a retry, that of the one that it repeats
     params: dict[str, Any]  # the active ones
     key: str
     origin: str  # default, grid, sampler, finalist or retry
@@ -267,8 +273,23 @@ class Study:
 
     @property
     def n_asked(self) -> int:
-        """Trials that count against the budget."""
+        """Suggestions, with those that repeat earlier ones."""
         return sum(trial.origin not in (FINALIST, RETRY) for trial in self.trials)
+
+    @property
+    def n_different(self) -> int:
+        """Trials that count against the budget; the answer to a repeated suggestion is known."""
+        return sum(
+            trial.origin not in (FINALIST, RETRY) and trial.duplicate_of is None
+            for trial in self.trials
+        )
+
+    @property
+    def _n_repeats(self) -> int:
+        """The newest suggestions that repeat earlier ones, without one between them that is new."""
+        asked = [trial for trial in self.trials if trial.origin not in (FINALIST, RETRY)]
+        repeats = itertools.takewhile(lambda trial: trial.duplicate_of is not None, asked[::-1])
+        return sum(1 for _ in repeats)
 
     @property
     def stop(self) -> Mapping[str, Any] | None:
@@ -282,7 +303,7 @@ class Study:
 
     def end(self, by: str) -> None:
         """Record that the study is over."""
-        self._log.stop = {"by": by, "n_trials": self.n_asked, "budget": self._limits()}
+        self._log.stop = {"by": by, "n_trials": self.n_different, "budget": self._limits()}
 
     def _limits(self) -> dict[str, Any]:
         config = self.config
@@ -303,13 +324,17 @@ class Study:
         limit_s : float, optional
             Seconds that it may take in all.
         """
-        config, asked = self.config, self.n_asked
-        if self.budget is not None and asked >= self.budget:
+        config, made = self.config, self.n_different
+        if self.budget is not None and made >= self.budget:
             return "n_trials"
-        if until is not None and asked >= until:
+        if until is not None and made >= until:
+            return "n_trials"
+        if config.sampler == "grid" and not self._queue:  # the model as configured was on it
             return "n_trials"
         if self._size is not None and len(self._by_key) >= self._size and not self._queue:
             return "every point was tried"
+        if self._n_repeats >= MAX_REPEATS:
+            return f"{MAX_REPEATS} suggestions in a row that were tried before"
         n_failed = sum(trial.state in (FAIL, INVALID) for trial in self._by_key.values())
         if n_failed >= config.max_failures:
             return "max_failures"
@@ -332,7 +357,9 @@ class Study:
         """Count the trials since the best value was found, as if there were no finalists yet."""
         asked = [trial for trial in self.told if trial.origin not in (FINALIST, RETRY)]
         best = self._best_of(asked)
-        return 0 if best is None else sum(trial.number > best.number for trial in asked)
+        if best is None:
+            return 0
+        return sum(t.number > best.number and t.duplicate_of is None for t in asked)
 
     def ask(self) -> Trial:
         """Begin the next trial."""
@@ -519,9 +546,10 @@ class Study:
         Parameters
         ----------
         until : int, optional
-            Only trials with a smaller number count.
+            Only so many trials count, the first ones.
         """
-        return self._best_of(self.trials[:until])
+        different = [trial for trial in self.trials if trial.duplicate_of is None]
+        return self._best_of(different[:until])
 
     def _best_of(self, trials: Sequence[Trial]) -> Trial | None:
         done = [t for t in trials if t.state == COMPLETE and t.duplicate_of is None]
@@ -554,13 +582,12 @@ def directions_of(metrics: Sequence[str]) -> list[StudyDirection]:
 def _score_from_dict(recorded: Mapping[str, Any]) -> FoldScore:
     failure = recorded["failure"]
     return FoldScore(
-        **{
-            **recorded,
-            "values": tuple(recorded["values"]),
-            "stages": tuple((n, tuple(values)) for n, values in recorded.get("stages", ())),
-            "warnings": tuple(recorded["warnings"]),
-            "failure": Failure(**failure) if failure else None,
-        }
+        values=tuple(recorded["values"]),
+        seconds=recorded["seconds"],
+        n_iterations=recorded["n_iterations"],
+        warnings=tuple(recorded["warnings"]),
+        failure=Failure(**failure) if failure else None,
+        stages=tuple((n, tuple(values)) for n, values in recorded.get("stages", ())),
     )
 
 
@@ -659,7 +686,7 @@ def trials_table(studies: Mapping[str, Study], rows: str, model: str | None = No
     model : str, optional
         The model that won; its study's winner is the chosen trial.
     """
-    repeat, fold = (None, None) if rows == "final" else _numbers(rows)
+    repeat, fold = (None, None) if rows == FINAL else _numbers(rows)
     table = []
     for name, study in studies.items():
         best = study.winner()

@@ -1,0 +1,131 @@
+"""How the segments that a clusterer found look on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from segexp.cli.console import add_row, number, say, show_table, table
+
+if TYPE_CHECKING:
+    from segexp.runs import Run
+
+RULES = {
+    "native": "the clusterer's own rule",
+    "core_points": "the nearest core point within its reach",
+    "nearest_centroid": "the nearest centre",
+    "nearest_neighbors": "the nearest fitted customer",
+}
+
+
+def is_clustering(run: Run) -> bool:
+    """Return whether a run looked for segments."""
+    return bool(run.manifest["task"] == "clustering")
+
+
+def print_found_segments(run: Run, full: bool = False) -> None:
+    """Print the segments of all customers, their stability, and the verdict on their number.
+
+    Parameters
+    ----------
+    full : bool
+        With the table of k.
+    """
+    from segexp.runs import SEGMENTATION
+
+    if missed := run.manifest.get("constraints_missed"):
+        say(f"not a usable segmentation: {'; '.join(missed)} (evaluation.constraints)", "yellow")
+    if not (run.path / SEGMENTATION).is_file():
+        return
+    found = run.read_segmentation()
+    _print_segments(run)
+    _print_assignment(found["assignment"])
+    if stable := found.get("stability"):
+        say(
+            f"stability: refitted on {stable['n_resamples']} bootstrap samples, the pipeline "
+            f"agrees with these segments by an adjusted Rand index of {number(stable['ari'], 3)}; "
+            f"jaccard is that of each segment (Hennig: .75 and more is stable, below .6 do not "
+            f"trust it)"
+        )
+        say()
+    _print_k(run, found.get("k", {}), full)
+
+
+def _print_segments(run: Run) -> None:
+    segments = run.read_segments()
+    columns = [c for c in ("silhouette", "jaccard", "stability") if c in segments]
+    made = table(
+        "segments of all customers (in-sample)",
+        ("segment", "customers", "share", *columns, "what marks them"),
+        right=("customers", "share", "silhouette", "jaccard"),
+    )
+    for row in segments.to_dict("records"):
+        cells = [row[c] if c == "stability" else number(_float(row[c]), 3) for c in columns]
+        cells = ["-" if isinstance(c, float) and math.isnan(c) else c for c in cells]
+        markers = row.get("markers")
+        add_row(
+            made, row["segment"], f"{row['n']:,}", f"{row['share']:.1%}", *cells,
+            markers if isinstance(markers, str) else "average in everything",
+        )  # fmt: skip
+    show_table(made)
+
+
+def _float(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _print_assignment(assignment: Mapping[str, Any]) -> None:
+    rule, agreement = assignment["rule"], assignment["agreement"]
+    agrees = (
+        f", which agrees with the segments of {agreement:.1%} of the fitted customers when it does "
+        f"not look at the customer"
+        if rule != "native" and agreement is not None
+        else ""
+    )
+    say(f"new customers get their segment by {RULES.get(rule, rule)}{agrees}")
+
+
+def _print_k(run: Run, verdicts: Mapping[str, Any], full: bool) -> None:
+    if "final" not in verdicts:
+        return
+    verdict = verdicts["final"]
+    choices = verdict["choices"]
+    made = table(
+        "how many segments: what each criterion would choose (all customers, in-sample)",
+        ("criterion", "k", "why"), right=("k",),
+    )  # fmt: skip
+    for choice in choices:
+        k = choice["k"]
+        add_row(made, choice["criterion"], "-" if k is None else int(k), choice["reason"])
+    show_table(made)
+    say(verdict["words"], style="bold")
+    others = {rows: v for rows, v in verdicts.items() if rows != "final"}
+    if others:
+        chosen = ", ".join(str(v["best"]) for v in others.values())
+        say(f"chosen on the training rows of each fold: {chosen}")
+    say()
+    if full:
+        _print_k_table(run)
+
+
+def _print_k_table(run: Run) -> None:
+    from segexp.runs import K_TABLE
+
+    if not (run.path / K_TABLE).is_file():
+        return
+    measured = run.read_k_table()
+    measured = measured[measured["rows"] == "final"]
+    names = (
+        "inertia", "silhouette", "calinski_harabasz", "davies_bouldin", "gap_uniform", "gap_pca",
+        "bic", "icl", "prediction_strength", "bootstrap_ari",
+    )  # fmt: skip
+    shown = [n for n in names if n in measured and measured[n].notna().any()]
+    made = table("criteria by number of segments (all customers, in-sample)", ("k", *shown),
+                 right=("k", *shown))  # fmt: skip
+    for row in measured.to_dict("records"):
+        add_row(made, row["k"], *(number(_float(row[name])) for name in shown))
+    show_table(made)
