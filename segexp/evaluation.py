@@ -31,7 +31,12 @@ from segexp.clustering.judging import ClusterFold, judge_segments
 from segexp.clustering.quality import SegmentMap
 from segexp.clustering.segmenter import Segmenter
 from segexp.clustering.stability import held_out_stability
-from segexp.config.schema import EngineConfig, EvaluationConfig, SearchConfig
+from segexp.config.schema import (
+    INTERNAL_METRICS,
+    EngineConfig,
+    EvaluationConfig,
+    SearchConfig,
+)
 from segexp.engine import open_engine
 from segexp.errors import ConfigError, DataError, SegexpError, did_you_mean
 from segexp.metrics import metric_by_name, score
@@ -94,7 +99,8 @@ class Refits:
     """What judging a clusterer costs beside its fit."""
 
     fold_resamples: int  # bootstrap samples of the training rows for the stability; 0: none
-    silhouette_rows: int  # silhouettes of more customers are sampled; 0: none
+    silhouette_rows: int  # silhouettes of more customers are sampled
+    internal: tuple[str, ...]  # metrics of the distances that are computed
 
 
 def make_splits(
@@ -202,6 +208,11 @@ def _check_counts(
     needed = 2 if config.protocol == "holdout" else config.n_splits
     counts = np.bincount(y, minlength=len(segments))
     rarest = int(counts.argmin())
+    if counts[rarest] < needed and len(segments) == 1:
+        raise DataError(
+            f"there are {counts[rarest]} customers, and evaluation.n_splits={config.n_splits} "
+            f"folds need as many; lower it, or bring more customers"
+        )
     if counts[rarest] < needed:
         wanted = (
             "a holdout needs 2" if config.protocol == "holdout" else f"{needed} folds need {needed}"
@@ -409,7 +420,7 @@ def _judge_clusterer(
     values = judge_segments(
         segmenter, Z, found,
         truth=table.truth(split.test), stability=stability if refits.fold_resamples else None,
-        silhouette_rows=refits.silhouette_rows, seed=own_seed,
+        internal=refits.internal, silhouette_rows=refits.silhouette_rows, seed=own_seed,
     )  # fmt: skip
     return FoldResult(
         split=split,
@@ -791,10 +802,10 @@ def check_task(
                 f"{key}: {name} needs known segments (dataset.target), and there are none; "
                 f"say {other}, or name the column"
             )
-        off = {"silhouette": config.silhouette_rows, "stability": config.fold_resamples}
-        switch = {"silhouette": "silhouette_rows", "stability": "fold_resamples"}
-        if off.get(name) == 0:
-            raise ConfigError(f"{key}: {name} is switched off by evaluation.{switch[name]}=0")
+        if name in INTERNAL_METRICS and name not in config.internal:
+            raise ConfigError(f"{key}: {name} is switched off: evaluation.internal lacks it")
+        if name == "stability" and config.fold_resamples == 0:
+            raise ConfigError(f"{key}: {name} is switched off by evaluation.fold_resamples=0")
 
 
 def check_segment_metrics(

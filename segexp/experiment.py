@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import logging
 import platform
 import shlex
@@ -26,7 +28,6 @@ from sklearn.pipeline import Pipeline
 
 import segexp.runs as runs
 from segexp import __version__
-from segexp.clustering.choose_k import Verdict
 from segexp.clustering.stability import draw, stability
 from segexp.config.compose import config_hash, config_to_yaml
 from segexp.config.schema import EvaluationConfig, ExperimentConfig
@@ -37,7 +38,6 @@ from segexp.errors import ConfigError, DataError, RunError
 from segexp.evaluation import (
     Codes,
     FoldResult,
-    Refits,
     Split,
     Table,
     check_segment_metrics,
@@ -61,18 +61,14 @@ from segexp.search.examination import examine_search
 from segexp.search.families import Bed, Choice, RowsSearch
 from segexp.search.fitting import Bench
 from segexp.search.journal import Journal
-from segexp.search.study import FINAL, Study, Trial
+from segexp.search.study import Study, Trial
 from segexp.segmentation import (
     Segmentation,
-    assess_k,
+    SegmentWork,
     customers_table,
     describe,
     draw_segmentation,
-    fit_segmentation,
-    resample_segments,
     segments_table,
-    shares_structure,
-    verdict_of,
 )
 
 T = TypeVar("T")
@@ -331,7 +327,7 @@ def _load(plan: Plan, datasets: Datasets, reporter: Reporter) -> _Loaded:
         rows_name(split.repeat, split.fold): ((split.repeat, split.fold), split.train)
         for split in splits
     }
-    training[FINAL] = ((), np.arange(len(y)))
+    training[runs.FINAL] = ((), np.arange(len(y)))
     n_inner = config.search.inner_splits
     inner = {
         rows: make_inner_splits(*training[rows], y, dataset.groups, n_inner, seed, names)
@@ -339,6 +335,7 @@ def _load(plan: Plan, datasets: Datasets, reporter: Reporter) -> _Loaded:
     }
     smallest = min((s for s in (*splits, *sum(inner.values(), ()))), key=lambda s: len(s.train))
     _check_neighbors(plan, len(smallest.train))
+    _check_n_segments(plan, len(smallest.train))
     return _Loaded(dataset, splits, inner)
 
 
@@ -373,6 +370,25 @@ def _check_neighbors(plan: Plan, smallest: int) -> None:
             )
 
 
+def _check_n_segments(plan: Plan, smallest: int) -> None:
+    """Refuse more segments than a resample of the smallest training fold has customers."""
+    parameter = plan.k_parameter
+    if parameter is None:
+        return
+    value = plan.pipeline.get_params()[f"model__{parameter}"]
+    wanted = {f"model.estimator.{parameter}": value}
+    for family in plan.families.values():
+        for searched in family.space.parameters:
+            if searched.name == parameter and searched.high is not None:
+                wanted[f"model.space.{parameter}.high"] = int(searched.high)
+    for name, n in wanted.items():
+        if isinstance(n, int) and n > smallest // 2:
+            raise ConfigError(
+                f"{name} is {n}, but the smallest training fold has {smallest} customers, enough "
+                f"for {smallest // 2} segments"
+            )
+
+
 def _command(cell: Cell) -> str:
     return shlex.join(["segexp", "run", *_recorded_words(cell.plan, cell.words)]) + "\n"
 
@@ -401,12 +417,16 @@ class _Work:
         self.cell, self.plan, self.config = cell, cell.plan, cell.plan.config
         self.dataset, self.splits = loaded.dataset, loaded.splits
         self.writer, self.engine, self.retry_failed = writer, engine, retry_failed
-        self.done = 0
-        self.total = self._count_tasks()
-        engine.expect(self.total)
         table = Table(self.dataset.X, self.dataset.y, tuple(self.dataset.segments))
         # By object, which the engine keeps: cells of a sweep with the same data section share it.
         self.table = engine.share(table, f"{self.dataset.fingerprint} {id(self.dataset.X)}")
+        self.segments = SegmentWork(
+            engine, writer, self.table, len(self.dataset.X), self.plan.pipeline,
+            self.plan.k_parameter, self.config, self._count, (cell.number,),
+        )  # fmt: skip
+        self.done = 0
+        self.total = self._count_tasks()
+        engine.expect(self.total)
         self.bench: Shared[Bench] | None = None
         self.searches: dict[str, RowsSearch] = {}
         if loaded.inner:
@@ -414,9 +434,6 @@ class _Work:
         self.results: dict[str, list[FoldResult | None]] = {}
         self.choices: dict[str, Choice] = {}
         self.turn = asyncio.Lock()
-        self.verdicts: dict[str, asyncio.Future[Verdict]] = {}
-        self.k_tables: dict[str, pd.DataFrame] = {}
-        self.labelings: Sequence[Codes] = ()
 
     def _count_tasks(self) -> int:
         plan = self.plan
@@ -425,9 +442,8 @@ class _Work:
             search = len(plan.studies) * 60 * self.config.search.inner_splits
         total = plan.n_fits + len(plan.baselines) * len(self.splits) + search
         if plan.clusters:
-            total += len(self._k_rows) * len(self._k_parts)
-            if self.config.evaluation.final_model:
-                total += self.config.evaluation.stability_resamples
+            total += self.segments.n_tasks([len(rows) for rows in self._k_rows.values()])
+            total -= self.config.evaluation.final_model  # it is among those of the segments
         return total
 
     def _open_searches(self, inner: Mapping[str, tuple[Split, ...]]) -> None:
@@ -442,6 +458,7 @@ class _Work:
             early_stopping=search.early_stopping,
             early_stopping_share=search.early_stopping_share,
             fold_resamples=config.evaluation.fold_resamples,
+            silhouette_rows=config.evaluation.silhouette_rows,
             seed=config.run.seed,
             groups=self.dataset.groups,
         )
@@ -516,8 +533,9 @@ class _Work:
         if name:
             pipeline = self.plan.baselines[name]
         elif config.search.chooses_k:
-            pipeline = await self._choose_k(rows_name(split.repeat, split.fold), split.train)
-            file = f"{file}-{pipeline.get_params()[f'model__{self.plan.k_parameter}']}"
+            rows = rows_name(split.repeat, split.fold)
+            pipeline, k = await self.segments.with_k(rows, split.train)
+            file = f"{file}-{k}"
         elif self.searches:
             choice = await self._search(rows_name(split.repeat, split.fold))
             pipeline, file = choice.pipeline, f"{file}-{choice.model}-{choice.trial}"
@@ -527,8 +545,8 @@ class _Work:
             priority = (self.cell.number, len(self.splits) + 1 if name else i, -1)
             if self.plan.clusters and not name:
                 result = await self.engine.run(
-                    judge_clusterer, self.table, pipeline, split, self._refits, config.run.seed,
-                    priority=priority,
+                    judge_clusterer, self.table, pipeline, split, self.segments.refits,
+                    config.run.seed, priority=priority,
                 )  # fmt: skip
             else:
                 result = await self.engine.run(
@@ -575,94 +593,31 @@ class _Work:
         return choice
 
     @property
-    def _refits(self) -> Refits:
-        evaluation = self.config.evaluation
-        return Refits(evaluation.fold_resamples, evaluation.silhouette_rows)
-
-    @property
     def _k_rows(self) -> dict[str, Codes]:
         """The rows that a table of k is made on: all, and the training rows if k is chosen."""
-        if self.plan.k_parameter is None or self.config.evaluation.k_max is None:
-            return {}
         found = {}
         if self.config.search.chooses_k:
             found = {rows_name(split.repeat, split.fold): split.train for split in self.splits}
         if self.config.evaluation.final_model:
-            found[FINAL] = np.arange(len(self.dataset.X))
+            found[runs.FINAL] = np.arange(len(self.dataset.X))
         return found
-
-    @property
-    def _k_parts(self) -> list[list[int]]:
-        """Numbers of segments that are measured by one task; a tree serves all of them at once."""
-        ks = list(range(1, (self.config.evaluation.k_max or 0) + 1))
-        if shares_structure(self.plan.pipeline.steps[-1][1]):
-            return [ks]
-        return [[k] for k in ks]
-
-    async def _judge_k(self, rows: str, train: Codes) -> Verdict:
-        """Measure the criteria of the number of segments on some rows, and weigh them."""
-        if rows not in self.verdicts:
-            self.verdicts[rows] = asyncio.ensure_future(self._assess_k(rows, train))
-        return await self.verdicts[rows]
-
-    async def _assess_k(self, rows: str, train: Codes) -> Verdict:
-        largest = len(train) // 2
-        index = list(self._k_rows).index(rows)
-
-        async def part(ks: list[int]) -> tuple[pd.DataFrame, float]:
-            measured = await self.engine.run(
-                assess_k, self.table, self.plan.pipeline, train, ks,
-                self.plan.k_parameter, self.config.run.seed,
-                priority=(self.cell.number, index, 0),
-            )  # fmt: skip
-            self._count(1, f"number of segments, {rows}")
-            return measured
-
-        parts = [[k for k in ks if k <= largest] for ks in self._k_parts]
-        found = await asyncio.gather(*(part(ks) for ks in parts if ks))
-        table, verdict = verdict_of(found)
-        self.k_tables[rows] = table
-        logger.info("%s: %s", rows, verdict.words)
-        return verdict
-
-    async def _choose_k(self, rows: str, train: Codes) -> Pipeline:
-        """Return the pipeline with the number of segments that the verdict names."""
-        verdict = await self._judge_k(rows, train)
-        pipeline: Pipeline = clone(self.plan.pipeline)
-        return pipeline.set_params(**{f"model__{self.plan.k_parameter}": verdict.best_k})
 
     async def _find_segments(self) -> Segmentation:
-        """Segment all customers, refit on bootstrap samples, and weigh the number of segments."""
-        pipeline, everybody = self.plan.pipeline, np.arange(len(self.dataset.X))
+        """Segment all customers, in the way that was chosen on all of them."""
+        pipeline, tag = self.plan.pipeline, ""
         if self.searches:
-            pipeline = (await self._search(FINAL)).pipeline
+            choice = await self._search(runs.FINAL)
+            pipeline, tag = choice.pipeline, f"{choice.model}-{choice.trial}-"
         elif self.config.search.chooses_k:
-            pipeline = await self._choose_k(FINAL, everybody)
-        priority = (self.cell.number, len(self.splits), -1)
-        found = await self.engine.run(
-            fit_segmentation, self.table, pipeline, self._refits, self.config.run.seed,
-            priority=priority,
-        )  # fmt: skip
-        self._count(1, "the final model")
-
-        async def resample(i: int) -> Codes:
-            labels = await self.engine.run(
-                resample_segments, self.table, pipeline, i, self.config.run.seed,
-                priority=(self.cell.number, len(self.splits), i),
-            )  # fmt: skip
-            self._count(1, "stability")
-            return labels
-
-        wanted = range(self.config.evaluation.stability_resamples)
-        self.labelings = await asyncio.gather(*map(resample, wanted))
-        if FINAL in self._k_rows:
-            await self._judge_k(FINAL, everybody)
-        return found
+            everybody = np.arange(len(self.dataset.X))
+            pipeline, k = await self.segments.with_k(runs.FINAL, everybody)
+            tag = f"{k}-"
+        return await self.segments.find(pipeline, tag, len(self.splits))
 
     async def _fit_final(self) -> bytes | UnsafeModelError:
         pipeline = self.plan.pipeline
         if self.searches:
-            pipeline = (await self._search(FINAL)).pipeline
+            pipeline = (await self._search(runs.FINAL)).pipeline
         priority = (self.cell.number, len(self.splits), -1)
         saved = await self.engine.run(fit_and_dump, self.table, pipeline, priority=priority)
         self._count(1, "the final model")
@@ -694,10 +649,11 @@ class _Work:
         summary = summarise_results(self._own, dataset, config.evaluation, scores)
         writer.write_json(runs.SUMMARY, summary)
         if self.plan.clusters:
-            writer.update(constraints_missed=missed(self.plan.search.constraints, summary))
+            bounds, metric = self.plan.search.constraints, config.evaluation.metric
+            writer.update(constraints_missed=missed(bounds, metric, scores))
         if model is not None:
             segments = found.names if found else tuple(dataset.segments)
-            choice = self.choices.get(FINAL)
+            choice = self.choices.get(runs.FINAL)
             _write_model(writer, self.plan, dataset, model, choice, segments)
         results = [result for folds in self.results.values() for result in folds if result]
         for name, folds in self.results.items():
@@ -710,8 +666,9 @@ class _Work:
     async def _write_segmentation(self, found: Segmentation) -> None:
         """Write what the segments of all customers are, how stable, and how many there may be."""
         writer, dataset = self.writer, self.dataset
-        drawn = [draw(len(dataset.X), i, self.config.run.seed) for i in range(len(self.labelings))]
-        stable = stability(found.labels, self.labelings, drawn) if self.labelings else None
+        work, seed = self.segments, self.config.run.seed
+        drawn = [draw(len(dataset.X), i, seed) for i in range(len(work.labelings))]
+        stable = stability(found.labels, work.labelings, drawn) if work.labelings else None
         truth = None
         if dataset.y is not None:
             truth = pd.Series(np.asarray(dataset.segments, dtype=object)[dataset.y])
@@ -719,13 +676,15 @@ class _Work:
         writer.write_csv(runs.SEGMENTS, segments_table(found, dataset.X, stable))
         if stable is not None:
             writer.write_csv(runs.STABILITY, stable.to_frame())
-        verdicts = {rows: verdict.result() for rows, verdict in self.verdicts.items()}
-        if self.k_tables:
-            tables = [table.assign(rows=rows) for rows, table in self.k_tables.items()]
+        if work.k_tables:
+            tables = [table.assign(rows=rows) for rows, table in sorted(work.k_tables.items())]
             writer.write_csv(runs.K_TABLE, pd.concat(tables, ignore_index=True))
-        writer.write_json(runs.SEGMENTATION, describe(found, stable, verdicts))
+        if len(work.parents):
+            writer.write_csv(runs.PARENTS, work.parents)
+        writer.write_json(runs.SEGMENTATION, describe(found, stable, work.verdicts, work.k_tables))
+        last = work.k_tables.get(runs.FINAL), work.verdicts.get(runs.FINAL)
         figures = await self.engine.run(
-            draw_segmentation, found, stable, self.k_tables.get(FINAL), verdicts.get(FINAL),
+            draw_segmentation, found, stable, *last,
             priority=(self.cell.number, len(self.splits) + 2),
         )  # fmt: skip
         writer.make_folder(runs.FIGURES)
@@ -829,18 +788,29 @@ def summarise_results(
 
 
 def missed(
-    constraints: Mapping[str, Mapping[str, float]], summary: Mapping[str, Mapping[str, Any]]
+    constraints: Mapping[str, Mapping[str, float]], metric: str, scores: pd.DataFrame
 ) -> list[str]:
-    """Say which constraints the means over the folds do not keep to."""
+    """Say what a segmentation does not keep to: in the mean over folds, or in most folds.
+
+    Also where the ranking metric is not defined on a fold: a mean over the others says nothing
+    of a clusterer that found no segments there.
+    """
     found = []
+    by_metric = {str(name): values for name, values in scores.groupby("metric")["value"]}
+    values = by_metric.get(metric, pd.Series(dtype=float))
+    if undefined := int(values.isna().sum()):
+        found.append(f"{metric} is not defined on {undefined} of {len(values)} folds")
     for name, bounds in constraints.items():
-        mean = summary.get(name, {}).get("mean")
-        if mean is None:
-            continue
-        if mean < bounds.get("min", -np.inf):
-            found.append(f"{name} is {mean:.4g}, below {bounds['min']:g}")
-        if mean > bounds.get("max", np.inf):
-            found.append(f"{name} is {mean:.4g}, above {bounds['max']:g}")
+        values = by_metric.get(name, pd.Series(dtype=float)).dropna()
+        for key, sign, word in (("min", 1, "below"), ("max", -1, "above")):
+            if not len(values) or key not in bounds:
+                continue
+            beyond = sign * values < sign * bounds[key]
+            if sign * values.mean() < sign * bounds[key]:
+                found.append(f"{name} is {values.mean():.4g}, {word} {bounds[key]:g}")
+            elif beyond.mean() > 0.5:
+                n = int(beyond.sum())
+                found.append(f"{name} is {word} {bounds[key]:g} on {n} of {len(values)} folds")
     return found
 
 
@@ -913,6 +883,7 @@ def _manifest(
         "model": "several" if config.search.candidates else config.model.name,
         "search": config.search.name,
         "segments": segment_counts(dataset),
+        "feature_space": _feature_space(config, dataset),
         "split": {
             "protocol": evaluation.protocol,
             "n_splits": evaluation.n_splits,
@@ -929,6 +900,14 @@ def _manifest(
         "platform": platform.platform(),
         "git": _git_commit(),
     }
+
+
+def _feature_space(config: ExperimentConfig, dataset: Dataset) -> str:
+    """Name the space in which distances are measured: silhouettes of two spaces do not compare."""
+    preprocessing = {k: v for k, v in asdict(config.preprocessing).items() if k != "space"}
+    kind = "mixed" if config.model.native_categorical else "numbers"
+    content = [preprocessing, list(dataset.X.columns), kind]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:8]
 
 
 def _split_findings(dataset: Dataset, splits: Sequence[Split]) -> list[Finding]:

@@ -29,10 +29,10 @@ from segexp.data.roles import check_columns
 from segexp.data.sql import recorded_address
 from segexp.errors import ConfigError, RunError, SegexpError
 from segexp.evaluation import check_metrics, check_task
+from segexp.runs import FINAL
 from segexp.search.families import BUDGET, Family
 from segexp.search.samplers import check_sampler, objective_metrics
 from segexp.search.space import join_spaces, pipeline_path
-from segexp.search.study import FINAL
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,15 @@ class Plan:
     def n_fits(self) -> int:
         """Fits of the model: one per split, and one on all rows."""
         return self.n_splits + self.config.evaluation.final_model
+
+    @property
+    def n_refits(self) -> int:
+        """Refits of a clusterer on bootstrap samples, for its stability."""
+        evaluation = self.config.evaluation
+        if not self.clusters:
+            return 0
+        final = evaluation.stability_resamples * evaluation.final_model
+        return self.n_splits * evaluation.fold_resamples + final
 
     @property
     def studies(self) -> tuple[str, ...]:
@@ -176,7 +185,7 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
     if not known and not clusters:
         raise ConfigError(
             f"dataset {config.dataset.name!r} names no target, and model={config.model.name} "
-            f"predicts a known segment; say dataset.target=COLUMN"
+            f"predicts a known segment; say dataset.target=COLUMN, or model=kmeans to find segments"
         )
     check_task(config.evaluation, metrics, clusters=clusters, known=known)
     others = {"evaluation.group": config.evaluation.group} if config.evaluation.group else {}
@@ -344,7 +353,7 @@ def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
     """Estimate the wall time of an experiment from the newest past run of the same kind.
 
     Of the same data set, preprocessing and model, with or without a search. None where there is
-    none, or where a clock ends the search.
+    none, or where a clock ends the search. A clusterer's table of k is not counted.
 
     Parameters
     ----------
@@ -370,7 +379,7 @@ def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
         n_search_fits = plan.n_search_fits
         if n_search_fits is None:
             return config.search.timeout_s
-        return (plan.n_fits * fit_s + n_search_fits * trial_s) / n_workers
+        return ((plan.n_fits + plan.n_refits) * fit_s + n_search_fits * trial_s) / n_workers
     return None
 
 

@@ -6,9 +6,13 @@ describes the customers that the segments were made from, and says so where it i
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
+import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +25,28 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 import segexp.figures as figures
-from segexp.clustering.choose_k import NOT_MEASURED, Verdict, assess, decide, hopkins
-from segexp.clustering.judging import INTERNAL, sizes
+from segexp.clustering.choose_k import (
+    NOT_MEASURED,
+    Verdict,
+    assess,
+    decide,
+    hopkins,
+    most_segments,
+)
+from segexp.clustering.judging import sizes
 from segexp.clustering.profile import profile
 from segexp.clustering.quality import external_quality, internal_quality
 from segexp.clustering.segmenter import Segmenter
-from segexp.clustering.stability import Stability, resampled_labels
+from segexp.clustering.stability import Stability, resampled_labels, slsa
+from segexp.config.schema import ExperimentConfig
+from segexp.engine import Engine, Shared
 from segexp.evaluation import Codes, Refits, Table
+from segexp.runs import FINAL, FOLDS, RunWriter
 from segexp.saved_model import UnsafeModelError, dump_pipeline
 
+logger = logging.getLogger(__name__)
+
+MAX_FOLLOWED_ROWS = 20_000  # of a larger table segments are not followed as their number grows
 MAX_TREE_ROWS = 5_000  # a larger tree is not computed for its figure
 NOISE = "noise"  # the name of the customers who are in no segment
 
@@ -69,12 +86,12 @@ def fit_segmentation(
         Z = fitted[:-1].transform(table.X)
         found = segmenter.assign(Z)
         labels = np.asarray(segmenter.labels_)
-        metrics = INTERNAL if refits.silhouette_rows else INTERNAL[1:]
         quality = internal_quality(
             Z,
             labels,
-            metrics=(*metrics, "inertia"),
-            max_silhouette_rows=max(refits.silhouette_rows, 1),
+            metrics=(*refits.internal, "inertia"),
+            distance=segmenter.distance_,
+            max_silhouette_rows=refits.silhouette_rows,
             seed=seed,
         )
     values = {**quality.values, **sizes(segmenter), "noise_share": float(np.mean(labels < 0))}
@@ -123,8 +140,8 @@ def resample_segments(table: Table, pipeline: Pipeline, resample: int, seed: int
 
 def assess_k(
     table: Table, pipeline: Pipeline, rows: Codes, ks: Sequence[int], parameter: str, seed: int
-) -> tuple[pd.DataFrame, float]:
-    """Measure every criterion for some numbers of segments, and the Hopkins statistic.
+) -> pd.DataFrame:
+    """Measure every criterion for some numbers of segments; with 1 among them, Hopkins' statistic.
 
     Parameters
     ----------
@@ -138,14 +155,197 @@ def assess_k(
         warnings.simplefilter("ignore")
         prepared = clone(pipeline[:-1]).fit_transform(table.X.iloc[rows])
         measured = assess(prepared, pipeline.steps[-1][1], ks, parameter=parameter, seed=seed)
-        return measured, hopkins(prepared, seed)
+        found = hopkins(prepared, seed) if 1 in ks else math.nan
+        return measured.assign(hopkins=found)
 
 
-def verdict_of(parts: Sequence[tuple[pd.DataFrame, float]]) -> tuple[pd.DataFrame, Verdict]:
-    """Return the table of k and the verdict from what :func:`assess_k` measured, part by part."""
-    tables = pd.concat([table for table, _ in parts], ignore_index=True)
-    tables = tables.sort_values("k", ignore_index=True)
-    return tables, decide(tables, parts[0][1])
+def segment_into(table: Table, pipeline: Pipeline) -> Codes:
+    """Fit a clone of a pipeline on all customers and return their segments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = clone(pipeline).fit(table.X)
+    return np.asarray(fitted.steps[-1][1].labels_)
+
+
+class SegmentWork:
+    """What a clusterer's run does beside its folds; each result is kept, for a run that goes on.
+
+    Parameters
+    ----------
+    table : Shared of Table
+    n_rows : int
+        Customers of the table.
+    pipeline : Pipeline
+        Unfitted.
+    parameter : str or None
+        The clusterer's parameter that is the number of segments.
+    count : callable
+        Told of each task that is done.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        writer: RunWriter,
+        table: Shared[Table],
+        n_rows: int,
+        pipeline: Pipeline,
+        parameter: str | None,
+        config: ExperimentConfig,
+        count: Callable[[int, str], None],
+        priority: tuple[int, ...],
+    ) -> None:
+        self._engine, self._writer, self._table = engine, writer, table
+        self._n_rows, self._pipeline, self._parameter = n_rows, pipeline, parameter
+        self._evaluation, self._seed = config.evaluation, config.run.seed
+        self._count, self._priority = count, priority
+        self._waiting: dict[str, asyncio.Future[Verdict]] = {}
+        self.k_tables: dict[str, pd.DataFrame] = {}
+        self.verdicts: dict[str, Verdict] = {}
+        self.labelings: Sequence[Codes] = ()
+        self.parents = pd.DataFrame()
+
+    @property
+    def refits(self) -> Refits:
+        """What judging a fold costs."""
+        evaluation = self._evaluation
+        return Refits(
+            evaluation.fold_resamples, evaluation.silhouette_rows, tuple(evaluation.internal)
+        )
+
+    def n_tasks(self, n_rows: Sequence[int]) -> int:
+        """Count the tasks, with a table of k on each of some numbers of rows."""
+        n = sum(len(self._parts(n)) for n in n_rows)
+        if not self._evaluation.final_model:
+            return n
+        return n + 1 + self._evaluation.stability_resamples + len(self._ks_of_all)
+
+    def _ks(self, n_rows: int) -> list[int]:
+        most = min(self._evaluation.k_max or 0, most_segments(n_rows))
+        return list(range(1, most + 1)) if self._parameter else []
+
+    @property
+    def _ks_of_all(self) -> list[int]:
+        """Numbers of segments that all customers are segmented into, to follow them as k grows."""
+        return self._ks(self._n_rows)[1:] if self._n_rows <= MAX_FOLLOWED_ROWS else []
+
+    def _parts(self, n_rows: int) -> list[list[int]]:
+        """Numbers of segments that one task measures; a tree serves all of them at once."""
+        ks = self._ks(n_rows)
+        if shares_structure(self._pipeline.steps[-1][1]):
+            return [ks] if ks else []
+        return [[k] for k in ks]
+
+    async def verdict(self, name: str, rows: Codes) -> Verdict:
+        """Weigh the number of segments on some rows; once, however often it is asked for."""
+        if name not in self._waiting:
+            place = len(self._waiting)
+            self._waiting[name] = asyncio.ensure_future(self._weigh(name, rows, place))
+        return await self._waiting[name]
+
+    async def _weigh(self, name: str, rows: Codes, place: int) -> Verdict:
+        async def part(ks: list[int]) -> pd.DataFrame:
+            measured = await self._once(
+                f"k-{name}-{ks[0]}.csv", _TABLE,
+                assess_k, self._table, self._pipeline, rows, ks, self._parameter, self._seed,
+                place=place,
+            )  # fmt: skip
+            self._count(1, f"number of segments, {name}")
+            return measured
+
+        found = await asyncio.gather(*map(part, self._parts(len(rows))))
+        table = pd.concat(found, ignore_index=True).sort_values("k", ignore_index=True)
+        verdict = decide(table, float(table["hopkins"].max()))
+        self.k_tables[name], self.verdicts[name] = table.drop(columns="hopkins"), verdict
+        logger.info("%s: %s", name, verdict.words)
+        return verdict
+
+    async def with_k(self, name: str, rows: Codes) -> tuple[Pipeline, int]:
+        """Return the pipeline with the number of segments of the verdict, and that number."""
+        k = (await self.verdict(name, rows)).best_k
+        return self._into(k), k
+
+    def _into(self, k: int) -> Pipeline:
+        pipeline: Pipeline = clone(self._pipeline)
+        return pipeline.set_params(**{f"model__{self._parameter}": k})
+
+    async def find(self, pipeline: Pipeline, tag: str, place: int) -> Segmentation:
+        """Segment all customers, refit on bootstrap samples, and follow segments as k grows.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            Unfitted, with the parameters that were chosen.
+        tag : str
+            Names what was chosen: what is kept of another choice is not used.
+        place : int
+            Earlier tasks are served first.
+        """
+        found = await self._engine.run(
+            fit_segmentation, self._table, pipeline, self.refits, self._seed,
+            priority=(*self._priority, place),
+        )  # fmt: skip
+        self._count(1, "the final model")
+
+        async def labels(name: str, what: str, fn: Callable[..., Codes], *args: Any) -> Codes:
+            made: Codes = await self._once(name, _LABELS, fn, self._table, *args, place=place)
+            self._count(1, what)
+            return made
+
+        self.labelings = await asyncio.gather(
+            *(
+                labels(
+                    f"resample-{tag}{i}.npy", "stability",
+                    resample_segments, pipeline, i, self._seed,
+                )
+                for i in range(self._evaluation.stability_resamples)
+            )
+        )  # fmt: skip
+        by_k = await asyncio.gather(
+            *(
+                labels(f"segments-{k}.npy", f"{k} segments", segment_into, self._into(k))
+                for k in self._ks_of_all
+            )
+        )
+        if by_k:
+            self.parents = slsa(dict(zip(self._ks_of_all, by_k, strict=True)))
+        if self._ks(self._n_rows):
+            await self.verdict(FINAL, np.arange(self._n_rows))
+        return found
+
+    async def _once(
+        self, name: str, form: _Form, fn: Callable[..., Any], *args: Any, place: int
+    ) -> Any:
+        """Return what an earlier process kept, or compute and keep it."""
+        file = f"{FOLDS}/{name}"
+        path = self._writer.path / file
+        if path.is_file():
+            with contextlib.suppress(OSError, ValueError):  # damaged: it is made again
+                return form.load(io.BytesIO(path.read_bytes()))
+        made = await self._engine.run(fn, *args, priority=(*self._priority, place))
+        self._writer.write_bytes(file, form.dump(made))
+        return made
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a result is kept."""
+
+    dump: Callable[[Any], bytes]
+    load: Callable[[io.BytesIO], Any]
+
+
+def _array_bytes(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+_LABELS = _Form(_array_bytes, lambda file: np.load(file, allow_pickle=False))
+_TABLE = _Form(
+    lambda table: table.to_csv(index=False).encode(),
+    lambda file: pd.read_csv(file, float_precision="round_trip"),
+)
 
 
 def customers_table(found: Segmentation, ids: pd.Series, truth: pd.Series | None) -> pd.DataFrame:
@@ -182,8 +382,10 @@ def segments_table(
         table.insert(3, "silhouette", [means.get(code, np.nan) for code in codes])
     if stability is not None:
         n_noise = len(table) - len(found.names)
-        table.insert(3, "jaccard", [*stability.mean_jaccard, *[np.nan] * n_noise])
+        none = [np.nan] * n_noise
+        table.insert(3, "jaccard", [*stability.mean_jaccard, *none])
         table.insert(4, "stability", [*stability.verdicts, *[""] * n_noise])
+        table.insert(5, "slsw", [*stability.slsw.mean(axis=0), *none])
     return table
 
 
@@ -193,9 +395,13 @@ def shares_structure(segmenter: Segmenter) -> bool:
 
 
 def describe(
-    found: Segmentation, stability: Stability | None, verdicts: Mapping[str, Verdict]
+    found: Segmentation,
+    stability: Stability | None,
+    verdicts: Mapping[str, Verdict],
+    k_tables: Mapping[str, pd.DataFrame],
 ) -> dict[str, Any]:
     """Return what is written down of a segmentation, its stability and the verdicts on k."""
+    n_rows = {rows: int(table["n_rows"].max()) for rows, table in k_tables.items()}
     content: dict[str, Any] = {
         "n_segments": len(found.names),
         "in_sample": dict(found.values),
@@ -212,6 +418,7 @@ def describe(
         }
     content["k"] = {
         rows: {
+            "n_rows": n_rows[rows],
             "verdict": verdict.k,
             "best": verdict.best_k,
             "kind": verdict.kind,

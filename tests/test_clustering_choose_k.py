@@ -12,8 +12,17 @@ from sklearn.cluster import DBSCAN, AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
-from segexp.clustering.choose_k import _kept_together, assess, cut, decide, hopkins, knee
+from segexp.clustering.choose_k import (
+    _kept_together,
+    assess,
+    cut,
+    decide,
+    hopkins,
+    knee,
+    most_segments,
+)
 from segexp.clustering.mixed import KPrototypes
+from segexp.clustering.quality import internal_quality
 from segexp.clustering.segmenter import Segmenter
 from segexp.errors import ConfigError, DataError
 
@@ -127,9 +136,26 @@ def test_mixed_customers_have_all_but_the_gap():
     assert (decide(table).k, table["gap_pca"].notna().sum()) == (3, 0)
 
 
-def test_a_large_table_is_sampled(blobs):
+def test_a_sample_of_the_customers_has_a_silhouette_of_unknown_error(blobs):
     row = assess(blobs, KMEANS, [3], max_rows=60, **{**NONE, "silhouette": True}).iloc[0]
-    assert row["n_rows"] == 60 and 0 < row["silhouette_se"] < 0.1
+    assert row["n_rows"] == 60 and 0.8 < row["silhouette"] < 1
+    assert math.isnan(row["silhouette_se"])
+
+
+def test_sampled_silhouettes_have_the_error_of_quality(monkeypatch):
+    monkeypatch.setattr("segexp.clustering.choose_k.MAX_SILHOUETTE_ROWS", 200)
+    Z = np.random.default_rng(0).normal(size=(500, 2))
+    row = assess(Z, WARD, [3], **{**NONE, "silhouette": True}).iloc[0]
+    labels = Segmenter(AgglomerativeClustering(3)).fit(Z).labels_
+    found = internal_quality(Z, labels, metrics=["silhouette"], max_silhouette_rows=200)
+    assert row["silhouette"] == pytest.approx(found.values["silhouette"])
+    assert found.silhouette_se > 0
+    assert row["silhouette_se"] == pytest.approx(found.silhouette_se)
+
+
+def test_customers_of_one_kind_have_no_bootstrap_stability():
+    table = assess(np.ones((20, 2)), KMEANS, [1, 2], **{**NONE, "n_resamples": 4})
+    assert table["bootstrap_ari"].isna().all()
 
 
 @pytest.mark.parametrize("method", ["ward", "complete", "average", "single"])
@@ -162,7 +188,13 @@ def test_a_clusterer_without_the_parameter_is_refused(blobs):
         assess(blobs, Segmenter(DBSCAN()), [2])
 
 
-@pytest.mark.parametrize("ks", [[], [0, 2], [2, 46]])
+def test_more_segments_than_half_the_customers_are_left_out(blobs):
+    assert assess(blobs, WARD, [2, 45, 46, 90], **NONE)["k"].tolist() == [2, 45]
+    assert assess(blobs, WARD, [2, 20, 21], max_rows=41, **NONE)["k"].tolist() == [2, 20]
+    assert (most_segments(90), most_segments(10_000), most_segments(90, 41)) == (45, 1000, 20)
+
+
+@pytest.mark.parametrize("ks", [[], [0, 2], [46]])
 def test_impossible_numbers_of_segments_are_refused(blobs, ks):
     with pytest.raises(ConfigError, match="ks must be numbers from 1 to 45"):
         assess(blobs, KMEANS, ks)

@@ -236,6 +236,16 @@ def test_no_segment_is_left_empty_where_customers_differ():
         assert len(np.unique(fitted.labels_)) == 4
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("max_iter", [1, 2, 100])
+def test_a_prototype_of_nobody_moves_to_a_customer(max_iter, seed):
+    Z = pd.DataFrame({"x": np.random.default_rng(seed).integers(0, 14, 60).astype(float)})
+    fitted = KPrototypes(12, n_init=1, max_iter=max_iter, random_state=seed).fit(Z)
+    assert len(np.unique(fitted.labels_)) == 12
+    assert np.array_equal(fitted.labels_, fitted.predict(Z))
+    assert fitted.cost_ == pytest.approx(fitted.distances(Z).min(axis=1).sum())
+
+
 def test_more_segments_than_different_customers_leave_some_empty():
     fitted = KPrototypes(3, random_state=0).fit(pd.DataFrame({"x": [0.0, 0.0, 1.0, 1.0]}))
     assert fitted.cost_ == 0 and len(np.unique(fitted.labels_)) == 2

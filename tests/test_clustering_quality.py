@@ -17,6 +17,7 @@ from sklearn.datasets import make_blobs
 from segexp.clustering.distances import distance_for
 from segexp.clustering.quality import (
     INTERNAL,
+    MOST_SUMS,
     SegmentMap,
     external_quality,
     internal_quality,
@@ -252,6 +253,36 @@ def test_no_matrix_of_all_distances_is_made() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10e6  # the matrix has 200 MB
+
+
+def test_many_segments_take_no_more_memory() -> None:
+    # Sums of all rows by segment and group would be 3000 x 7500, 180 MB.
+    Z = np.random.default_rng(0).normal(size=(6000, 2))
+    labels = np.arange(6000) % 1500
+    tracemalloc.start()
+    found = internal_quality(Z, labels, max_silhouette_rows=3000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert np.isfinite(found.silhouettes).sum() == 3000 and found.silhouette_se > 0
+
+
+def test_silhouettes_of_many_segments_equal_scikit_learn() -> None:
+    Z = np.random.default_rng(0).normal(size=(4500, 2))
+    labels = np.arange(4500) % 3800
+    assert MOST_SUMS < 4500 * 3800  # by blocks of rows
+    found = internal_quality(Z, labels, metrics=["silhouette"]).silhouettes
+    np.testing.assert_allclose(found, sk.silhouette_samples(Z, labels), rtol=0, atol=1e-10)
+
+
+def test_a_sample_that_cannot_hold_two_of_each_segment_has_no_silhouette() -> None:
+    Z, _ = blobs(400)
+    labels = np.arange(400) % 100
+    found = internal_quality(Z, labels, max_silhouette_rows=199)
+    assert math.isnan(found.values["silhouette"]) and found.silhouettes is None
+    assert math.isfinite(found.values["simplified_silhouette"])
+    found = internal_quality(Z, labels, max_silhouette_rows=200)
+    assert np.isfinite(found.silhouettes).sum() == 200
 
 
 # Wrong input

@@ -129,7 +129,7 @@ def test_known_segments_do_not_touch_the_clusters():
     X = pd.DataFrame({"age": rng.normal(size=90), "income": rng.normal(size=90)})
     pipeline = plan("model=kmeans", "preprocessing=standard", *DEMO).pipeline
     split = Split(0, 0, np.arange(60), np.arange(60, 90))
-    refits = Refits(0, 100)
+    refits = Refits(0, 100, ("silhouette",))
     truths = (np.arange(90) % 3, np.sort(np.arange(90) % 3))
     first, second = (
         judge_clusterer(Table(X, y, ("a", "b", "c")), pipeline, split, refits).clusters.labels
@@ -192,17 +192,78 @@ def test_silhouette_and_stability_make_a_pareto_front(tmp_path):
     assert made.read_search()["metrics"][:2] == ["silhouette", "stability"]
 
 
-def test_constraints_that_are_missed_are_named():
-    summary = {"smallest_share": {"mean": 0.01}, "noise_share": {"mean": 0.5}}
+def long(**values):
+    rows = [(0, fold, name, v) for name, found in values.items() for fold, v in enumerate(found)]
+    return pd.DataFrame(rows, columns=["repeat", "fold", "metric", "value"])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"smallest_share": [0.01, 0.02]}, ["smallest_share is 0.015, below 0.02"]),
+        ({"noise_share": [0.5, 0.3]}, ["noise_share is 0.4, above 0.3"]),
+        ({"n_segments": [5, 1, 1, 1, 2]}, ["n_segments is below 2 on 3 of 5 folds"]),
+        ({"n_segments": [5, 5, 1, 5, 5]}, []),
+    ],
+)
+def test_constraints_that_are_missed_are_named(values, said):
     bounds = {
         "smallest_share": {"min": 0.02},
         "noise_share": {"max": 0.3},
-        "n_segments": {"max": 5},
+        "n_segments": {"min": 2},
     }
-    assert missed(bounds, summary) == [
-        "smallest_share is 0.01, below 0.02",
-        "noise_share is 0.5, above 0.3",
-    ]
+    assert missed(bounds, "silhouette", long(**values)) == said
+
+
+def test_a_metric_that_is_undefined_on_a_fold_is_named():
+    found = missed({}, "silhouette", long(silhouette=[0.9, np.nan, np.nan]))
+    assert found == ["silhouette is not defined on 2 of 3 folds"]
+
+
+def test_search_auto_goes_over_clusterers():
+    made = run("search=auto", "search.models=[kmeans,gaussian_mixture]", "search.n_trials=4", *DEMO,
+               "search.inner_splits=2", "evaluation.n_splits=2",
+               "evaluation.final_model=false")  # fmt: skip
+    assert made.manifest["task"] == "clustering"
+    assert {choice["model"] for choice in made.read_search()["choices"]} <= {
+        "kmeans", "gaussian_mixture",
+    }  # fmt: skip
+
+
+def test_more_segments_than_customers_are_refused_before_a_run_begins(tmp_path, capsys):
+    write_blobs(tmp_path / "blobs.csv", n=10)
+    assert main(["run", *BLOBS, "model.estimator.n_clusters=13"]) == 2
+    assert "model.estimator.n_clusters is 13" in capsys.readouterr().err
+
+
+def test_silhouettes_of_two_feature_spaces_are_not_ranked(capsys):
+    words = ["sweep", "model=kmeans", "preprocessing=minimal,famd", *DEMO,
+             "evaluation.n_splits=2", "evaluation.final_model=false"]  # fmt: skip
+    assert main(words) == 0
+    assert "not ranked" in capsys.readouterr().out
+    assert main(["compare", "outputs", "--metric", "silhouette"]) == 0
+    assert "distances of two feature spaces do not compare" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_a_killed_run_uses_what_was_finished(unlabelled, tmp_path, monkeypatch):
+    """What a fold, a resample or a table of k came to is not computed again."""
+    import shutil
+
+    write_blobs(tmp_path / "blobs.csv")
+    words = [*BLOBS, "model.estimator.n_clusters=3", *QUICK, "evaluation.k_max=3"]
+    kept = {}
+    original = runs.RunWriter.remove_folder
+
+    def keep(self, name):
+        kept[name] = shutil.copytree(self.path / name, tmp_path / "kept")
+        original(self, name)
+
+    monkeypatch.setattr(runs.RunWriter, "remove_folder", keep)
+    run(*words)
+    names = {path.name for path in kept[runs.FOLDS].iterdir()}
+    assert {"k-final-1.csv", "k-final-3.csv", "resample-0.npy", "segments-2.npy"} <= names
 
 
 def test_a_sweep_over_clusterers_prints_one_table(capsys):
@@ -249,9 +310,11 @@ def test_the_printed_next_commands_can_be_planned(tmp_path, capsys):
         (["model=lightgbm", "evaluation.metric=silhouette"], "model=kmeans"),
         (["model=kmeans", "preprocessing=engineered"], "must not see"),
         (["model=dbscan", "search=k"], "search=tpe"),
+        (["dataset=mall", "model=lightgbm"], "model=kmeans to find segments"),
         (["model=lightgbm", "search=k"], "takes none"),
         (["model=kmeans", "search=k", "evaluation.k_max=null"], "evaluation.k_max"),
-        (["model=kmeans", "evaluation.silhouette_rows=0"], "switched off"),
+        (["model=kmeans", "evaluation.internal=[shadow]"], "switched off"),
+        (["model=kmeans", "evaluation.internal=[shade]"], "shadow"),
         (["model=kmeans", "evaluation.metric=log_loss"], "probabilities"),
         (["model=svm", "model.task=clustering", "evaluation=clustering"], "no clusterer"),
         (["model=kmeans", "model.assignment=nearest"], "nearest_centroid"),
@@ -275,7 +338,7 @@ def test_a_glob_over_models_follows_the_experiment():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("stability_resamples", 1), ("fold_resamples", -1), ("k_max", 1), ("silhouette_rows", -1)],
+    [("stability_resamples", 1), ("fold_resamples", -1), ("k_max", 1), ("silhouette_rows", 9)],
 )
 def test_the_schema_refuses_what_cannot_be(key, value):
     with pytest.raises(ConfigError, match=f"evaluation.{key}"):

@@ -33,6 +33,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from segexp.clustering.distances import Gower
 from segexp.clustering.mixed import GowerAverage, GowerKMedoids, KPrototypes, LatentClasses
 from segexp.clustering.segmenter import METRICS, ClusteringError, Segmenter
 from segexp.errors import ConfigError
@@ -387,6 +388,17 @@ def test_customers_of_a_table_get_the_same_answer_alone(model: Any) -> None:
     assert alone.confidence[0] == pytest.approx(together.confidence[7], abs=1e-12)
 
 
+def test_the_distance_of_a_table_has_the_ranges_of_the_training_rows() -> None:
+    fitted = Segmenter(KPrototypes(3), random_state=0, max_rows=90).fit(TABLE)
+    assert fitted.distance_ == Gower({"spending": np.ptp(Z[:, 0])})
+    loaded = load_pipeline(dump_pipeline(make_pipeline(fitted)), "kprototypes")
+    assert loaded[-1].distance_ == fitted.distance_
+
+
+def test_numbers_have_no_distance_of_their_own() -> None:
+    assert Segmenter(KMeans(3, random_state=0)).fit(TABLE[["spending"]]).distance_ is None
+
+
 def test_a_table_with_categories_has_no_centroids() -> None:
     with pytest.raises(ConfigError, match="nearest_centroid needs numbers only"):
         Segmenter(KPrototypes(3), assignment="nearest_centroid").fit(TABLE)
@@ -412,6 +424,12 @@ def test_everybody_can_be_noise() -> None:
     assert fitted.centers_.shape == (0, 3) and fitted.sizes_.shape == (0,)
     answer = fitted.assign(NEW)
     assert (answer.segment == -1).all() and (answer.confidence == 1).all()
+
+
+@pytest.mark.parametrize("assignment", ["core_points", "nearest_centroid"])
+def test_where_there_is_nobody_to_compare_with_everybody_is_unlike(assignment: str) -> None:
+    fitted = Segmenter(DBSCAN(eps=1e-6), assignment=assignment).fit(Z)
+    assert fitted.limit_ == np.inf and fitted.assign(NEW).unlike.all()
 
 
 @pytest.mark.parametrize("assignment", ["auto", "nearest_centroid", "nearest_neighbors"])

@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.cluster import KMeans
+from sklearn.cluster import DBSCAN, KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from segexp.clustering.segmenter import Segmenter
 from segexp.clustering.stability import (
     Stability,
+    adjusted_rand,
     draw,
     held_out_stability,
     resampled_labels,
@@ -151,6 +153,26 @@ def test_the_long_table_holds_every_value() -> None:
     assert one.tolist() == pytest.approx([0.75, 0.75])
 
 
+# All noise, all in one segment.
+TRIVIAL = ([-1] * 6, [0] * 6)
+
+
+@pytest.mark.parametrize("reference", TRIVIAL)
+@pytest.mark.parametrize("labels", TRIVIAL)
+def test_agreement_about_nothing_is_not_defined(reference: list[int], labels: list[int]) -> None:
+    found = stability(reference, [labels] * 2, [EVERYBODY] * 2)
+    assert np.isnan(found.ari).all() and np.isnan(found.pair_ari).all()
+    assert np.isnan(found.mean_ari)
+
+
+def test_the_same_noise_beside_one_segment_is_agreement() -> None:
+    assert adjusted_rand([0, 0, 0, -1], [0, 0, 0, -1]) == 1
+
+
+def test_segments_where_the_other_finds_none_agree_as_by_chance() -> None:
+    assert adjusted_rand([0, 0, 1, 1], [-1, -1, -1, -1]) == 0
+
+
 def test_slsa_tells_a_split_from_a_mixture() -> None:
     table = slsa({3: [0, 0, 1, 1, 2, 2], 2: [0, 0, 0, 0, 1, 1], 4: [0, 1, 3, 0, 3, 2]})
     three, four = (table[table["k"] == k] for k in (3, 4))
@@ -229,6 +251,13 @@ def test_held_out_stability_is_the_mean_over_pairs() -> None:
     pairs = [(0, 1), (0, 2), (1, 2)]
     expected = np.mean([adjusted_rand_score(labels[i], labels[j]) for i, j in pairs])
     assert held_out_stability(pipeline(3), X[:100], X[100:], 3, 1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("eps", [1e-9, 1e9])  # all noise, all in one segment
+def test_refits_that_find_nothing_have_no_held_out_stability(eps: float) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    model = Segmenter(DBSCAN(eps=eps))
+    assert np.isnan(held_out_stability(model, X[:40], X[40:], 3, 0))
 
 
 # Wrong input

@@ -7,6 +7,8 @@ from segexp.config.compose import load_config
 from segexp.config.options import shipped_conf
 from segexp.data.loading import load_dataset
 from segexp.errors import ConfigError, DataError
+from segexp.experiment import run_experiment
+from segexp.plan import plan_experiment
 
 SHIPPED = (shipped_conf(),)
 CSV = """id,age,country
@@ -96,6 +98,19 @@ def test_the_spoiled_mall_table_becomes_the_published_one(dirty, tmp_path):
     )
     assert cleaned.X.equals(published.X)
     assert cleaned.ids.equals(published.ids)
+
+
+@pytest.mark.slow
+def test_the_spoiled_mall_table_leads_to_the_verdict_of_the_published_one(dirty, tmp_path):
+    dirs = (tmp_path / "conf", *SHIPPED)
+    words = ["model=kmeans", "preprocessing=minimal", "search=k", "evaluation.k_max=6",
+             "evaluation.n_splits=2", "evaluation.stability_resamples=2",
+             "evaluation.fold_resamples=2", "engine.n_jobs=1"]  # fmt: skip
+    cleaned, published = (
+        run_experiment(plan_experiment(load_config([f"dataset={name}", *words], dirs)), words)
+        for name in ("mall_dirty", "mall")
+    )
+    assert cleaned.read_segmentation() == published.read_segmentation()
 
 
 def test_without_word_on_its_duplicates_the_spoiled_table_is_refused_in_one_line(dirty, capsys):

@@ -80,6 +80,8 @@ def number(value: Any, digits: int = 4) -> str:
     """Format a figure; ``-`` where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
+    if abs(value) >= 1e9:
+        return f"{value:.3g}"
     return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.0000
 
 

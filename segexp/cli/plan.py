@@ -151,16 +151,19 @@ def _print_one(plan: Plan) -> None:
     evaluation = config.evaluation
     made = table("plan", ("", ""))
     synthetic = " (synthetic customers)" if config.dataset.synthetic else ""
-    add_row(made, "dataset", f"{config.dataset.name}{synthetic}, target {config.dataset.target}")
+    target = f", target {config.dataset.target}" if config.dataset.target else ""
+    add_row(made, "dataset", f"{config.dataset.name}{synthetic}{target}")
     add_row(made, "preprocessing", config.preprocessing.name)
     add_row(made, "model", f"{config.model.name}: {config.model.estimator['_target_']}")
     add_row(made, "search", _search_text(plan))
-    add_row(made, "evaluation", protocol_text(asdict(evaluation)))
+    stratified = config.dataset.target is not None
+    add_row(made, "evaluation", protocol_text(asdict(evaluation), stratified))
     add_row(made, "metric", evaluation.metric)
     searching = f", {plan.n_search_fits:,} at most in the search" if plan.n_search_fits else ""
     add_row(
         made, "fits",
-        f"{plan.n_fits} of the model{searching}, beside {len(plan.baselines)} baseline(s)",
+        f"{plan.n_fits} of the model{searching}, beside {len(plan.baselines)} baseline(s)"
+        f"{_refits_text(plan)}",
     )  # fmt: skip
     add_row(made, "time, by past runs", _duration(_estimate(plan)))
     add_row(made, "seeds", f"run.seed={config.run.seed} run.split_seed={config.run.split_seed}")
@@ -176,6 +179,18 @@ def _print_one(plan: Plan) -> None:
             add_row(space, name, parameter)
         show_table(space)
     say("everything was checked, nothing was run")
+
+
+def _refits_text(plan: Plan) -> str:
+    """Say what a clusterer's stability and the table of k take beside."""
+    evaluation = plan.config.evaluation
+    if not plan.clusters:
+        return ""
+    text = f"; {plan.n_refits} refits on bootstrap samples"
+    if plan.k_parameter and evaluation.k_max:
+        tables = plan.n_splits * plan.config.search.chooses_k + evaluation.final_model
+        text += f"; {tables} table(s) of 1 to {evaluation.k_max} segments"
+    return text
 
 
 def _space_rows(plan: Plan) -> list[tuple[str, Parameter]]:

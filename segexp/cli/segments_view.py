@@ -39,6 +39,13 @@ def print_found_segments(run: Run, full: bool = False) -> None:
     if not (run.path / SEGMENTATION).is_file():
         return
     found = run.read_segmentation()
+    folds = run.read_summary().get("n_segments", {}).get("mean")
+    if folds is not None and folds != found["n_segments"]:
+        say(
+            f"the saved model has {found['n_segments']} segments, the folds had {folds:.1f} on "
+            f"average: the held-out figures are theirs",
+            "yellow",
+        )
     _print_segments(run)
     _print_assignment(found["assignment"])
     if stable := found.get("stability"):
@@ -94,8 +101,10 @@ def _print_k(run: Run, verdicts: Mapping[str, Any], full: bool) -> None:
         return
     verdict = verdicts["final"]
     choices = verdict["choices"]
+    n, n_all = verdict["n_rows"], run.manifest["dataset"]["n_rows"]
+    measured = "all customers" if n == n_all else f"{n:,} customers drawn at random"
     made = table(
-        "how many segments: what each criterion would choose (all customers, in-sample)",
+        f"how many segments: what each criterion would choose (in-sample, {measured})",
         ("criterion", "k", "why"), right=("k",),
     )  # fmt: skip
     for choice in choices:
@@ -124,7 +133,7 @@ def _print_k_table(run: Run) -> None:
         "bic", "icl", "prediction_strength", "bootstrap_ari",
     )  # fmt: skip
     shown = [n for n in names if n in measured and measured[n].notna().any()]
-    made = table("criteria by number of segments (all customers, in-sample)", ("k", *shown),
+    made = table("criteria by number of segments (in-sample)", ("k", *shown),
                  right=("k", *shown))  # fmt: skip
     for row in measured.to_dict("records"):
         add_row(made, row["k"], *(number(_float(row[name])) for name in shown))

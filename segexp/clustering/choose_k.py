@@ -25,12 +25,11 @@ from scipy.special import expit, logsumexp, xlogy
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_rand_score
 
 from segexp.clustering.distances import distance_for, in_blocks
 from segexp.clustering.quality import internal_quality
 from segexp.clustering.segmenter import Segmenter
-from segexp.clustering.stability import draw
+from segexp.clustering.stability import adjusted_rand, draw
 from segexp.errors import ConfigError, DataError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -40,6 +39,8 @@ Numbers: TypeAlias = dict[int, dict[str, float]]
 
 REFERENCES = ("uniform", "pca")
 NOT_MEASURED = "not measured"  # the reason of a criterion that had nothing to choose from
+# More customers than this are represented by a random sample of so many.
+MAX_ROWS = 2_000
 # More rows than this have their silhouettes taken from a sample of so many.
 MAX_SILHOUETTE_ROWS = 20_000
 MAX_REFERENCE_SILHOUETTES = 2_000
@@ -64,11 +65,16 @@ def assess(
     n_resamples: int = 20,
     n_splits: int = 10,
     seed: int = 0,
-    max_rows: int = 2_000,
+    max_rows: int = MAX_ROWS,
 ) -> pd.DataFrame:
     r"""Measure every criterion for each number of segments.
 
     All numbers are in-sample: they describe the customers that the segments were made from.
+
+    The features come prepared, so the preprocessing is not refitted on the halves and bootstrap
+    samples of ``prediction_strength`` and ``bootstrap_ari``, which therefore flatter a pipeline
+    that learns much in its preprocessing; :func:`~segexp.clustering.stability.resampled_labels`
+    and :func:`~segexp.clustering.stability.held_out_stability` refit all of it.
 
     Parameters
     ----------
@@ -78,7 +84,8 @@ def assess(
         Any whose clusterer has ``parameter``. Where it has no seed it gets ``seed``.
     ks : sequence of int
         Numbers of segments, each 1 or more. The gap statistic's rule needs consecutive ones
-        from 1 on. A ``k`` gives the same numbers whatever the others are.
+        from 1 on. A ``k`` gives the same numbers whatever the others are. More than half the
+        customers used (:func:`most_segments`) cannot be measured and are left out of the table.
     parameter : str
         ``n_clusters``, or ``n_components`` for mixtures.
     silhouette : bool
@@ -99,8 +106,12 @@ def assess(
         ``inertia``: within-cluster sum of squares :math:`W_k` around the segments' means, of any
         clusterer's labels.
 
-        ``silhouette``, ``silhouette_se`` (Rousseeuw 1987; the standard error is 0 where no
-        customer was left out), ``calinski_harabasz`` (1974), ``davies_bouldin`` (1979).
+        ``silhouette`` (Rousseeuw 1987), ``calinski_harabasz`` (1974), ``davies_bouldin`` (1979).
+
+        ``silhouette_se``: 0 where the silhouettes of all customers were computed; above 20,000
+        rows the error of sampling those whose silhouettes are computed, see
+        :func:`~segexp.clustering.quality.internal_quality`. NaN where ``max_rows`` customers
+        stand for more: another sample would have other segments, whose spread is not known.
 
         ``gap_uniform``, ``gap_pca`` and ``*_se``: mean of :math:`\log W_k` over reference data
         sets without segments, segmented by the same clusterer, minus that of the customers;
@@ -121,23 +132,27 @@ def assess(
         counts as 0.
 
         ``bootstrap_ari``, ``bootstrap_ari_se``: segments made from two bootstrap samples, all
-        customers assigned by both, adjusted Rand index; mean over the pairs (Fang and Wang 2012,
-        CSDA 56(3):468-477; Dolnicar and Leisch 2010, Marketing Letters 21(1):83-101).
+        customers assigned by both, adjusted Rand index (noise is one class of its own); mean over
+        the pairs (Fang and Wang 2012, CSDA 56(3):468-477; Dolnicar and Leisch 2010, Marketing
+        Letters 21(1):83-101). A sample keeps each customer drawn once, 63% of all, as Hennig's
+        ``clusterboot`` does; theirs keep the repetitions. NaN where a pair has no index because
+        neither finds two classes.
 
         ``seconds``: spent on this k; what several share is divided evenly.
 
     Raises
     ------
     ConfigError
-        If the clusterer has no such parameter, or a ``k`` is not possible.
+        If the clusterer has no such parameter, a ``k`` is below 1, or none can be measured.
     """
-    ks = sorted(set(ks))
     rows = _sample(len(Z), max_rows, seed)
     n_all, Z = len(Z), _take(Z, rows)
-    n = len(Z)
-    if not ks or ks[0] < 1 or 2 * ks[-1] > n:
+    n, asked = len(Z), sorted(set(ks))
+    most = most_segments(n, max_rows)
+    ks = [k for k in asked if k <= most]
+    if not ks or ks[0] < 1:
         raise ConfigError(
-            f"ks must be numbers from 1 to {n // 2}, half the {n} customers, got {ks}"
+            f"ks must be numbers from 1 to {most}, half the {n} customers, got {asked}"
         )
     if unknown := [kind for kind in references if kind not in REFERENCES]:
         raise ConfigError(f"references must be among {list(REFERENCES)}, got {unknown}")
@@ -146,12 +161,10 @@ def assess(
     with warnings.catch_warnings():
         # Of references and resamples that hold fewer different rows than clusters.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        labelings = {}
         for k, model in family.fit(Z):
-            labelings[k] = np.asarray(model.labels_)
-            numbers[k].update(_of_one(Z, labelings[k], model))
-        if silhouette:
-            _add_silhouettes(numbers, Z, labelings, n_all, family)
+            start = time.perf_counter()
+            numbers[k].update(_of_one(Z, model, silhouette, n_all, seed))
+            family.seconds[k] += time.perf_counter() - start
         if n_references and isinstance(Z, np.ndarray):
             for kind in references:
                 _add_references(numbers, Z, family, kind, n_references, silhouette)
@@ -159,6 +172,11 @@ def assess(
         _add_means(numbers, "bootstrap_ari", _bootstrap_aris(Z, family, n_resamples))
     table = pd.DataFrame([{"k": k, **numbers[k], "seconds": family.seconds[k]} for k in ks])
     return table.astype({"n_rows": int, "n_segments": int})
+
+
+def most_segments(n_customers: int, max_rows: int = MAX_ROWS) -> int:
+    """Return the largest number of segments that :func:`assess` measures of so many customers."""
+    return min(n_customers, max_rows) // 2
 
 
 def _nothing(n: int) -> dict[str, float]:
@@ -276,11 +294,21 @@ def cut(tree: Floats, k: int) -> Labels:
 # ---- the criteria ------------------------------------------------------------------------------
 
 
-def _of_one(Z: Table, labels: Labels, model: Any) -> dict[str, float]:
+def _of_one(Z: Table, model: Any, silhouette: bool, n_all: int, seed: int) -> dict[str, float]:
     """Return the criteria that need nothing but the labels, or the mixture."""
+    labels = np.asarray(model.labels_)
     found: dict[str, float] = {"n_segments": float(len(np.unique(labels[labels >= 0])))}
-    metrics = ("inertia", "calinski_harabasz", "davies_bouldin")
-    found.update(internal_quality(Z, labels, metrics=metrics).values)
+    quality = internal_quality(
+        Z,
+        labels,
+        metrics=("inertia", "calinski_harabasz", "davies_bouldin", *["silhouette"] * silhouette),
+        distance=distance_for(Z),
+        max_silhouette_rows=MAX_SILHOUETTE_ROWS,
+        seed=seed,
+    )
+    found.update(quality.values)
+    if quality.silhouettes is not None and len(Z) == n_all:
+        found["silhouette_se"] = quality.silhouette_se
     if (mixture := getattr(model, "clusterer_", None)) is not None and hasattr(mixture, "bic"):
         posterior = np.asarray(mixture.predict_proba(Z))
         entropy = -float(xlogy(posterior, posterior).sum())
@@ -288,19 +316,6 @@ def _of_one(Z: Table, labels: Labels, model: Any) -> dict[str, float]:
         found["aic"] = float(mixture.aic(Z))
         found["icl"] = found["bic"] + 2 * entropy
     return found
-
-
-def _add_silhouettes(
-    numbers: Numbers, Z: Table, labelings: dict[int, Labels], n_all: int, family: _Family
-) -> None:
-    """Mean silhouettes and their standard errors, 0 where no customer was left out."""
-    start = time.perf_counter()
-    some = _sample(len(Z), MAX_SILHOUETTE_ROWS, family.seed)
-    parts = {k: labels[some] for k, labels in labelings.items()}
-    for k, values in _silhouettes(_take(Z, some), parts).items():
-        se = float(values.std(ddof=1)) / math.sqrt(len(some)) if len(some) < n_all else 0.0
-        numbers[k].update(silhouette=float(values.mean()), silhouette_se=se)
-    family.share(start)
 
 
 def _silhouettes(Z: Any, labelings: dict[int, Labels]) -> dict[int, Floats]:
@@ -419,7 +434,7 @@ def _bootstrap_aris(Z: Table, family: _Family, n_resamples: int) -> dict[int, li
             *(family.fit(rows, first=2) for rows in drawn), strict=True
         ):
             start = time.perf_counter()
-            found[k].append(float(adjusted_rand_score(one.predict(Z), other.predict(Z))))
+            found[k].append(adjusted_rand(one.predict(Z), other.predict(Z)))
             family.seconds[k] += time.perf_counter() - start
     return found
 
@@ -514,7 +529,8 @@ MIN_REPRODUCIBLE_ARI = 0.8
 SAME_ARI = 0.05
 # Silhouettes count as more than chance beyond so many standard deviations of the reference data.
 CHANCE_SD = 2.0
-# What prediction strength counts where it finds two segments or more; scripts/bench_verdict.py.
+# What prediction strength counts where it finds two segments or more. Like the division of the
+# votes it was chosen looking at the sets of scripts/bench_verdict.py, so these are no proof of it.
 STRONG_VOTES = 2.0
 # The power of Hopkins' test at this level is what Lawson and Jurs 1990 recommend.
 MIN_HOPKINS = 0.75

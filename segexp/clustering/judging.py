@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from segexp.clustering.quality import external_quality, internal_quality
 from segexp.clustering.segmenter import Assignment, Segmenter
+from segexp.config.schema import INTERNAL_METRICS
 from segexp.metrics import CLUSTER_METRICS
 
 Codes = NDArray[np.int_]
-INTERNAL = ("silhouette", "calinski_harabasz", "davies_bouldin")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def judge_segments(
     truth: Codes | None = None,
     stability: Callable[[], float] | None = None,
     wanted: Collection[str] | None = None,
+    internal: Collection[str] = INTERNAL_METRICS,
     silhouette_rows: int = 20_000,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -69,8 +70,10 @@ def judge_segments(
         Measures the stability, which takes refits; without it there is none.
     wanted : collection of str, optional
         Names of metrics; None for all that can be had.
+    internal : collection of str
+        Metrics of the distances that may be computed.
     silhouette_rows : int
-        Silhouettes of more customers are sampled; 0: none.
+        Silhouettes of more customers are sampled.
 
     Returns
     -------
@@ -81,19 +84,14 @@ def judge_segments(
     def is_wanted(name: str) -> bool:
         return wanted is None or name in wanted
 
-    internal = tuple(
-        name
-        for name in INTERNAL
-        if is_wanted(name) and (name != "silhouette" or silhouette_rows > 0)
-    )
     values = {**sizes(segmenter)}
     values["noise_share"] = float(np.mean(found.segment < 0))
     values["unlike_share"] = float(np.mean(found.unlike))
-    if internal:
-        rows = max(silhouette_rows, 1)
+    if measured := tuple(name for name in internal if is_wanted(name)):
         quality = internal_quality(
-            Z, found.segment, metrics=internal, max_silhouette_rows=rows, seed=seed
-        )
+            Z, found.segment, metrics=measured, distance=segmenter.distance_,
+            max_silhouette_rows=silhouette_rows, seed=seed,
+        )  # fmt: skip
         values |= quality.values
     if stability is not None and is_wanted("stability"):
         values["stability"] = stability()

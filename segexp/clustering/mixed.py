@@ -174,6 +174,8 @@ class KPrototypes(_Mixed):
     Attributes
     ----------
     labels_ : ndarray of int of shape (n,)
+        The segment of the nearest prototype, as ``predict`` says. None is empty, unless fewer
+        customers than ``n_clusters`` differ.
     means_ : ndarray of shape (n_clusters, n_numeric)
     modes_ : ndarray of int of shape (n_clusters, n_categorical)
         Number of the category in ``categories_``; the one after the last is the missing.
@@ -230,20 +232,18 @@ class KPrototypes(_Mixed):
     def _improve(self, numbers: Floats, codes: Integers, first: Integers) -> None:
         """Run from the prototypes that are the customers ``first``; keep the result if better."""
         means, modes = numbers[first], codes[first]
-        labels = np.full(len(numbers), -1)
+        labels, cost = self._nearest(numbers, codes, means, modes)
         n_iter = 0
-        while n_iter < self.max_iter:
+        # A segment stays empty only where nobody costs anything any more.
+        while n_iter < self.max_iter and not self._is_empty(labels).any():
             n_iter += 1
-            costs = self._costs(numbers, codes, means, modes)
-            before, labels = labels, costs.argmin(axis=1)
-            self._fill(labels, costs)
+            means, modes = self._prototypes(numbers, codes, labels)
+            before = labels
+            labels, cost = self._nearest(numbers, codes, means, modes)
             if np.array_equal(before, labels):
                 break
-            means, modes = self._prototypes(numbers, codes, labels)
-        costs = self._costs(numbers, codes, means, modes)
-        cost = float(costs.min(axis=1).sum())
         if cost < self.cost_:
-            self.cost_, self.labels_, self.n_iter_ = cost, costs.argmin(axis=1), n_iter
+            self.cost_, self.labels_, self.n_iter_ = cost, labels, max(n_iter, 1)
             self.means_, self.modes_ = means, modes
 
     def _costs(self, numbers: Floats, codes: Integers, means: Floats, modes: Integers) -> Floats:
@@ -254,17 +254,27 @@ class KPrototypes(_Mixed):
             mismatches += column[:, None] != levels
         return np.asarray(costs + self.gamma_ * mismatches)
 
-    def _fill(self, labels: Integers, costs: Floats) -> None:
-        """Give each empty segment the customer who is most expensive where they are."""
-        empty = np.flatnonzero(np.bincount(labels, minlength=self.n_clusters) == 0)
-        if not len(empty):
-            return
-        own = costs[np.arange(len(labels)), labels]
-        for segment in empty:
-            # Who is alone in a segment would leave that one empty.
-            alone = np.bincount(labels, minlength=self.n_clusters)[labels] == 1
-            farthest = int(np.where(alone, -1, own).argmax())
-            labels[farthest], own[farthest] = segment, 0
+    def _nearest(
+        self, numbers: Floats, codes: Integers, means: Floats, modes: Integers
+    ) -> tuple[Integers, float]:
+        """Segment of each customer, and the cost of all.
+
+        A prototype that is nobody's nearest is moved, in place, to the customer who is most
+        expensive where they are. That makes this customer cheaper and nobody dearer, so it ends:
+        no segment is empty, or nobody costs anything.
+        """
+        costs = self._costs(numbers, codes, means, modes)
+        while True:
+            labels, own = costs.argmin(axis=1), costs.min(axis=1)
+            empty, farthest = self._is_empty(labels), int(own.argmax())
+            if not empty.any() or own[farthest] == 0:
+                return labels, float(own.sum())
+            moved = int(empty.argmax())
+            means[moved], modes[moved] = numbers[farthest], codes[farthest]
+            costs[:, moved] = self._cost_of_one(numbers, codes, farthest)
+
+    def _is_empty(self, labels: Integers) -> Any:
+        return np.bincount(labels, minlength=self.n_clusters) == 0
 
     def _prototypes(
         self, numbers: Floats, codes: Integers, labels: Integers

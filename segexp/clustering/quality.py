@@ -1,15 +1,17 @@
 """How good segments are: separate and compact by their features, or equal to known ones.
 
-No measure makes an ``n x n`` matrix. Customers of no segment (label -1, noise) are charged for,
-so that a clusterer wins nothing by leaving the difficult ones out: each counts as a segment of
-one, whose silhouette is 0, and as a customer midway between two segments, whose shadow is 1.
+No measure makes an ``n x n`` matrix. In the two silhouettes and the shadow, customers of no segment
+(label -1, noise) are charged for, so that a clusterer wins nothing there by leaving the difficult
+ones out: each counts as a segment of one, whose silhouette is 0, and as a customer midway between
+two segments, whose shadow is 1. The other measures leave noise out, and who calls more customers
+noise is likely to look better by them.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -41,7 +43,8 @@ INTERNAL = (
 ROWS_PER_BLOCK = 256
 MIXED_ROWS_PER_BLOCK = 2048
 N_GROUPS = 20  # of the jackknife behind the standard error of a sampled silhouette
-MOST_CELLS = 800  # segments times groups, which bounds the memory of the jackknife
+MOST_CELLS = 800  # segments times groups, with fewer groups for more segments, but five at least
+MOST_SUMS = 2**24  # distances summed by row and cell that are held at once: 128 MB
 MIN_SAMPLED = 50  # of each segment, where there are so many
 
 
@@ -94,7 +97,8 @@ def internal_quality(
         centre: 0 in a centre, 1 midway between two, and 1 for noise; O(nk). This is Leisch's
         value as it stands, not one minus it.
 
-    Calinski-Harabasz, Davies-Bouldin and inertia are over the customers that have a segment.
+    Calinski-Harabasz, Davies-Bouldin and inertia are over the customers that have a segment: noise
+    costs nothing there.
 
     Silhouettes of more than ``max_silhouette_rows`` customers are estimated from a sample that is
     stratified by segment: with shares W_h of the segments among all n customers, the estimate is
@@ -103,7 +107,8 @@ def internal_quality(
     as one to whom distances are measured, and the usual standard error of a mean would be far too
     small. The standard error is that of a delete-a-group jackknife (Kott 2001, J. Off. Stat.
     17:521-526) with up to 20 groups, each left out in both roles, with the correction for a
-    finite population.
+    finite population. A sample that cannot hold two customers of each segment (of a segment of
+    one, that one) says nothing of them: the silhouette is NaN then; the simplified one is there.
 
     Parameters
     ----------
@@ -119,7 +124,8 @@ def internal_quality(
         whatever the distance; of DataFrames the first is NaN and the second is the sum of the
         distances to the centre, not squared.
     max_silhouette_rows : int
-        2 or more.
+        2 or more. Memory grows with it, not with the number of segments: sums of distances that
+        would be more than 128 MB are made by blocks of rows, which takes twice as long.
     seed : int
         Of the sample.
 
@@ -175,9 +181,13 @@ def internal_quality(
     error = 0.0
     if n_clustered <= max_silhouette_rows:
         rows = np.argsort(codes, kind="stable")
-        sums = _cell_sums(_take(members, rows), codes[rows], len(sizes), distance)
-        found_silhouettes = _silhouettes(sums, sizes, codes[rows])
+        cells = codes[rows]
+        found_silhouettes = np.empty(len(rows))
+        for block, sums in _cell_sums(_take(members, rows), cells, len(sizes), distance):
+            found_silhouettes[block] = _silhouettes(sums, sizes, cells[block])
         mean = float(found_silhouettes.sum()) / n
+    elif np.minimum(sizes, 2).sum() > max_silhouette_rows:
+        return Quality(values, None, 0.0)
     else:
         rows, groups = _sample(codes, sizes, max_silhouette_rows, seed)
         found_silhouettes, mean, error = _sampled(
@@ -325,8 +335,24 @@ def _take(Z: Any, rows: Codes | slice) -> Any:
 # Silhouettes. Rows are sorted by cell: a segment, or the part of a segment in a jackknife group.
 
 
-def _cell_sums(Z: Any, cells: Codes, n_cells: int, distance: Distance) -> Floats:
-    """Sum of the distances of each row to the rows of each cell, shape (n, n_cells)."""
+def _cell_sums(
+    Z: Any, cells: Codes, n_cells: int, distance: Distance
+) -> Iterator[tuple[slice, Floats]]:
+    """Sum the distances of each row to the rows of each cell: rows, shape (rows, n_cells)."""
+    if len(Z) * n_cells <= MOST_SUMS:
+        yield slice(0, len(Z)), _all_cell_sums(Z, cells, n_cells, distance)
+        return
+    seen, starts = _runs(cells)
+    n_rows = max(1, min(MOST_SUMS // 8 // n_cells, ROWS_PER_BLOCK))
+    for start in range(0, len(Z), n_rows):
+        rows = slice(start, min(start + n_rows, len(Z)))
+        sums = np.zeros((rows.stop - start, n_cells))
+        sums[:, seen] = np.add.reduceat(distance(_take(Z, rows), Z), starts, axis=1)
+        yield rows, sums
+
+
+def _all_cell_sums(Z: Any, cells: Codes, n_cells: int, distance: Distance) -> Floats:
+    """Sums of all rows at once, shape (n, n_cells); each pair is measured once."""
     size = MIXED_ROWS_PER_BLOCK if isinstance(Z, pd.DataFrame) else ROWS_PER_BLOCK
     blocks = [slice(start, start + size) for start in range(0, len(Z), size)]
     tables = [_take(Z, block) for block in blocks]
@@ -399,22 +425,27 @@ def _sampled(
     n_segments, n_groups = len(sizes), _count_groups(len(sizes))
     shape = (n_segments, n_groups)
     cells = codes * n_groups + groups
-    sums = _cell_sums(Z, cells, n_segments * n_groups, distance).reshape(-1, *shape)
     n_sampled = np.bincount(cells, minlength=n_segments * n_groups).reshape(shape)
-    total, n_total = sums.sum(axis=2), n_sampled.sum(axis=1)
-    weights = sizes / sizes.sum()
+    n_total = n_sampled.sum(axis=1)
+    silhouettes, left = np.empty(len(codes)), np.empty((n_groups, len(codes)))
+    for rows, cell_sums in _cell_sums(Z, cells, n_segments * n_groups, distance):
+        sums = cell_sums.reshape(-1, *shape)
+        total = sums.sum(axis=2)
+        silhouettes[rows] = _silhouettes(total, n_total, codes[rows])
+        for group in range(n_groups):
+            left[group, rows] = _silhouettes(
+                total - sums[:, :, group], n_total - n_sampled[:, group], codes[rows]
+            )
 
-    silhouettes = _silhouettes(total, n_total, codes)
+    weights = sizes / sizes.sum()
     mean = _stratified_mean(silhouettes, codes, weights)
-    without = np.empty(n_groups)
-    for group in range(n_groups):
-        is_left = groups != group
-        left = _silhouettes(
-            (total - sums[:, :, group])[is_left],
-            n_total - n_sampled[:, group],
-            codes[is_left],
-        )
-        without[group] = _stratified_mean(left, codes[is_left], weights)
+    # Who is in the group is left out as one who is judged, too.
+    without = np.array(
+        [
+            _stratified_mean(values[groups != group], codes[groups != group], weights)
+            for group, values in enumerate(left)
+        ]
+    )
     variance = (n_groups - 1) / n_groups * np.square(without - without.mean()).sum()
     finite_population = 1 - len(codes) / sizes.sum()
     return silhouettes, mean, math.sqrt(variance * finite_population)

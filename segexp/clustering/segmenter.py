@@ -44,7 +44,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from segexp.clustering.distances import Distance, euclidean, in_blocks
+from segexp.clustering.distances import Distance, Gower, euclidean, in_blocks
 from segexp.errors import ConfigError, DataError, did_you_mean
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -89,10 +89,12 @@ class Assignment:
         neighbours: the share of the ``n_neighbors`` nearest fitted customers (of the core points
         for ``core_points``) who are in the segment. Noise: ``1 - reach / d``, the distance ``d``
         to the nearest customer of a segment beyond the segment's reach (``eps``, or the distance
-        in the table above), 0 within it.
+        in the table above), 0 within it. Where there is no segment at all it is 1, as it is where
+        there is only one: no other answer is possible, which says nothing of the customer.
     unlike : ndarray of bool of shape (n,)
-        Farther than ``limit_`` of the :class:`Segmenter`. Customers who are noise are compared
-        like others, so some of them are not unlike anybody.
+        Farther than ``limit_`` of the :class:`Segmenter`, or infinitely far, which is everybody
+        where there is nobody to be compared with (no core point, no centre). Customers who are
+        noise are compared like others, so some of them are not unlike anybody.
     """
 
     segment: Labels
@@ -228,7 +230,12 @@ Rule: TypeAlias = _Centers | _Customers | _Native
 
 
 class _Fitted(NamedTuple):
-    """A rule, and what it says of the customers it was made from without looking at them."""
+    """A rule, and what it says of the customers it was made from.
+
+    Rules with neighbours look at the other customers only, in both. The means of
+    ``nearest_centroid`` are without the customer for the agreement, not for the distances; native
+    rules are asked as they are, about customers who took part in their making.
+    """
 
     rule: Rule
     agreement: float
@@ -269,13 +276,18 @@ class Segmenter(ClusterMixin, BaseEstimator):
         The rule in use.
     agreements_ : dict of str to float
         For each rule that was considered, the share of the fitted customers whom it gives the
-        segment that the clusterer gave. No rule looks at the customer itself: neighbours are the
-        other customers, centres are the means of the others. "native" repeats what was fitted.
+        segment that the clusterer gave. Neighbours are the other customers, centres the means of
+        the others: these rules do not look at the customer itself. "native" does, and repeats
+        what was fitted.
     agreement_ : float
         That of the rule in use.
     limit_ : float
         99th percentile of the training customers' distances to their centre, to the nearest other
         customer (or core point), or of their minus log density: anybody beyond is unlike them.
+        Customers infinitely far are left out; infinite where nobody is left.
+    distance_ : Gower or None
+        For tables, Gower's distance with the ranges of the training rows, all of them also where
+        ``max_rows`` is less: what other customers' segments are to be judged by. None for arrays.
     n_fitted_rows_ : int
     clusterer_ : estimator or None
         The fitted clusterer, where the rule needs it; otherwise only the rule's numbers are kept.
@@ -372,6 +384,7 @@ class Segmenter(ClusterMixin, BaseEstimator):
         self.agreement_ = agreement
         finite = distances[np.isfinite(distances)]
         self.limit_ = float(np.quantile(finite, USUAL_SHARE)) if len(finite) else np.inf
+        self.distance_ = Gower.of(X) if isinstance(X, pd.DataFrame) else None
         self.n_fitted_rows_ = len(fitted_rows)
         return self
 
@@ -382,7 +395,8 @@ class Segmenter(ClusterMixin, BaseEstimator):
     def assign(self, X: Any) -> Assignment:
         """Return the segment of each customer, how sure it is, and who is unlike anybody."""
         answer = self._answer(X)
-        return Assignment(answer.segment, answer.confidence, answer.distance > self.limit_)
+        is_unlike = (answer.distance > self.limit_) | np.isposinf(answer.distance)
+        return Assignment(answer.segment, answer.confidence, is_unlike)
 
     @available_if(lambda self: self._has_posterior())  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Floats:
@@ -653,7 +667,7 @@ def _margin(own: Floats, other: Floats) -> Floats:
 
 
 def _nobody(n: int) -> _Answer:
-    """Answer of a rule without any segment: certainly noise."""
+    """Answer of a rule without any segment: noise, for there is nothing else, and unlike all."""
     return _Answer(np.full(n, NOISE, dtype=np.intp), np.ones(n), np.full(n, np.inf))
 
 

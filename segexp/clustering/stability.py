@@ -7,6 +7,7 @@ together is bookkeeping (:func:`stability`), a fraction of a second for a millio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -41,8 +42,8 @@ class Stability:
     Attributes
     ----------
     ari : ndarray of shape (B,)
-        Adjusted Rand index (Hubert and Arabie 1985, J. Classif. 2:193-218) of each resample's
-        segments with the reference, over all customers; noise counts as one segment.
+        Adjusted Rand index of each resample's segments with the reference, over all customers;
+        see :func:`adjusted_rand` for noise, and for the NaN of two trivial segmentations.
     pair_ari : ndarray of shape (B // 2,)
         The same of resample 2i with 2i + 1, which does not know the reference: the global
         stability of Dolnicar and Leisch (2010, Marketing Letters 21:83-101).
@@ -68,7 +69,7 @@ class Stability:
 
     @property
     def mean_ari(self) -> float:
-        """Mean of :attr:`ari`."""
+        """Mean of :attr:`ari`; NaN if one of them is."""
         return float(self.ari.mean())
 
     @property
@@ -194,16 +195,49 @@ def stability(
     )
 
 
+def adjusted_rand(a: ArrayLike, b: ArrayLike) -> float:
+    """Agreement of two segmentations beyond chance (Hubert and Arabie 1985, J. Classif. 2:193-218).
+
+    Parameters
+    ----------
+    a, b : array-like of int of shape (n,)
+        Segments; -1 is noise. The customers who are noise are one class of their own: to leave
+        the same customers out is agreement, too.
+
+    Returns
+    -------
+    float
+        1 for the same partition, 0 on average by chance. NaN where neither tells any two
+        customers apart (everybody noise, or everybody in one segment): the index is 0 / 0 then,
+        and agreement about nothing is no stability.
+
+    Raises
+    ------
+    DataError
+        If labels are no whole numbers from -1 up, or lengths do not fit.
+
+    Examples
+    --------
+    >>> adjusted_rand([0, 0, 1, 1], [1, 1, 0, 0]), adjusted_rand([0, 0, 0], [-1, -1, -1])
+    (1.0, nan)
+    """
+    a = check_labels(a, np.size(a))
+    return _adjusted_rand(_table(a, check_labels(b, len(a))))
+
+
 def held_out_stability(
     pipeline: BaseEstimator, X_train: Any, X_test: Any, n_resamples: int, seed: int
 ) -> float:
     """Agreement of refitted models about customers that none of them has seen.
 
-    The pipeline is refitted on bootstrap samples of the training rows. Two of these models agree
-    as much as the adjusted Rand index of what they say of the test rows; the result is the mean
-    over all ``n_resamples * (n_resamples - 1) / 2`` pairs. This is the instability by bootstrap
-    of Fang and Wang (2012, Comput. Stat. Data Anal. 56:468-477), turned into an agreement and
-    judged on rows held out.
+    The pipeline, preprocessing and all, is refitted on bootstrap samples of the training rows. Two
+    of these models agree as much as the adjusted Rand index of what they say of the test rows
+    (:func:`adjusted_rand`; noise is one class of its own); the result is the mean over all
+    ``n_resamples * (n_resamples - 1) / 2`` pairs. This is the instability by bootstrap of Fang and
+    Wang (2012, Comput. Stat. Data Anal. 56:468-477), turned into an agreement and judged on rows
+    held out. It deviates from them in that a sample keeps each customer drawn once, 63% of all
+    (:func:`draw`), as Hennig's ``clusterboot`` does; theirs, and those of Dolnicar and Leisch
+    (2010), keep the repetitions.
 
     Parameters
     ----------
@@ -213,6 +247,12 @@ def held_out_stability(
     n_resamples : int
         Number of refits, 2 or more.
     seed : int
+
+    Returns
+    -------
+    float
+        NaN if one of the pairs has no adjusted Rand index. The mean of the others would hide the
+        refits that found nothing.
 
     Raises
     ------
@@ -306,6 +346,8 @@ def _adjusted_rand(table: Codes) -> float:
     )
     apart = n * (n - 1) - in_a - in_b + together
     only_a, only_b = in_a - together, in_b - together
+    if max(np.count_nonzero(table.any(axis=axis)) for axis in (0, 1)) < 2:
+        return math.nan
     if only_a == only_b == 0:
         return 1.0
     chance = in_a * (only_a + apart) + in_b * (only_b + apart)

@@ -254,6 +254,9 @@ def _compose_candidates(
     if models:
         _check_words_of_auto(overrides, models)
     added = [f"+model@{_CANDIDATES}.{name}={name}" for name in dict.fromkeys(models)]
+    if models and composed.model.name not in models:
+        # The first stands for all: it says whether they predict segments or find them.
+        added.append(f"model={models[0]}")
     return _compose([*itertools.chain(*freed), *added], conf_dirs)
 
 

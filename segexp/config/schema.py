@@ -25,6 +25,9 @@ PROTOCOLS = ("holdout", "cv", "repeated_cv")
 SAMPLERS = ("none", "grid", "random", "tpe", "gp", "cmaes")
 SEARCHES = (*SAMPLERS, "auto", "k")
 TASKS = ("classification", "clustering")
+INTERNAL_METRICS = (
+    "silhouette", "simplified_silhouette", "shadow", "calinski_harabasz", "davies_bouldin",
+)  # fmt: skip
 ASSIGNMENTS = ("auto", "native", "core_points", "nearest_centroid", "nearest_neighbors")
 PRUNERS = ("none", "median", "wilcoxon", "hyperband")
 ANSWERS = {  # keys of a dataset that say what to do about dirt, and what they can say
@@ -496,7 +499,8 @@ class EvaluationConfig:
     stability_resamples: int  # clustering: refits of the final pipeline; 0: no stability
     fold_resamples: int  # clustering: refits in each fold for its stability; 0: none
     k_max: int | None  # clustering: the table of k goes from 1 to k_max; null: no such table
-    silhouette_rows: int  # clustering: silhouettes of more customers are sampled; 0: none
+    internal: list[str]  # clustering: metrics of the distances that are computed
+    silhouette_rows: int  # clustering: silhouettes of more customers are sampled
 
     def __post_init__(self) -> None:
         _one_of("evaluation.protocol", self.protocol, PROTOCOLS)
@@ -532,13 +536,15 @@ class EvaluationConfig:
                 value != 1 and value >= 0, f"evaluation.{key} must be 0, or 2 or more, got {value}"
             )
         _require(
-            self.silhouette_rows >= 0,
-            f"evaluation.silhouette_rows must be 0 or more, got {self.silhouette_rows}",
+            self.silhouette_rows >= 100,
+            f"evaluation.silhouette_rows must be 100 or more, got {self.silhouette_rows}",
         )
         _require(
             self.k_max is None or self.k_max >= 2,
             f"evaluation.k_max must be null or 2 or more, got {self.k_max}",
         )
+        for name in self.internal:
+            _one_of("evaluation.internal: a metric", name, INTERNAL_METRICS)
         for metric, bounds in self.constraints.items():
             _check_constraint(f"evaluation.constraints.{metric}", bounds)
 

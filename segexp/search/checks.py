@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from segexp.config.space import Parameter
+from segexp.runs import FINAL
 from segexp.search.importance import study_importances, summarise_importances
 from segexp.search.space import PREPROCESSING, SearchSpace
-from segexp.search.study import FINAL
 
 
 @dataclass(frozen=True)

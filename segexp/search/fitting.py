@@ -53,6 +53,7 @@ class Bench:
     seed: int
     groups: Codes | None = None  # by row of the table; rows of one stop together or are fitted on
     fold_resamples: int = 0  # bootstrap samples for the stability of a clusterer
+    silhouette_rows: int = 20_000  # silhouettes of more customers are sampled
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,8 @@ class _Attempt:
 
         known = judge_segments(
             segmenter, fold.test.X, found,
-            truth=truth, stability=stability, wanted=metrics, seed=self.bench.seed,
+            truth=truth, stability=stability, wanted=metrics,
+            silhouette_rows=self.bench.silhouette_rows, seed=self.bench.seed,
         )  # fmt: skip
         if truth is not None:
             predicted = map_segments(self.table, segmenter, self.split.train, found.segment)

@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from segexp.config.schema import SearchConfig
 from segexp.metrics import metric_by_name
+from segexp.runs import FINAL
 from segexp.search.fitting import Failure, FoldScore
 from segexp.search.journal import StudyLog
 from segexp.search.pruning import FoldPruner
@@ -37,7 +38,6 @@ from segexp.search.space import SearchSpace
 
 RUNNING, COMPLETE, PRUNED, FAIL, INVALID = "RUNNING", "COMPLETE", "PRUNED", "FAIL", "INVALID"
 
-FINAL = "final"  # the study on all rows, which decides the model that is saved
 
 # So many suggestions in a row that repeat earlier ones end a study: nothing else is to come.
 MAX_REPEATS = 50
