@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = "SEGEXP_CI_STRICT"
 # A skip whose reason names one of these is a failure where SEGEXP_CI_STRICT is set.
-NEEDED = ("SEGEXP_DATA_DIR", "PostgreSQL")
+NEEDED = ("SEGEXP_DATA_DIR", "PostgreSQL", "Chromium")
 
 
 @pytest.fixture(scope="session", autouse=True)

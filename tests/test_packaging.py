@@ -72,6 +72,12 @@ def test_the_wheel_holds_every_config_file(shipped: set[str]) -> None:
 
 
 @pytest.mark.slow
+def test_the_wheel_holds_the_templates(shipped: set[str]) -> None:
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "segexp/templates").iterdir()}
+    assert templates and templates <= shipped
+
+
+@pytest.mark.slow
 def test_the_wheel_holds_nothing_but_the_package(shipped: set[str]) -> None:
     folders = {name.split("/")[0] for name in shipped}
     assert {folder.partition("-")[0] for folder in folders} == {"segexp"}

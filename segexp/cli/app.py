@@ -46,6 +46,19 @@ Force = Annotated[
 ]
 
 
+MetricName = Annotated[
+    str | None,
+    typer.Option("--metric", metavar="NAME", help="The metric that ranks.", show_default=False),
+]
+Every = Annotated[bool, typer.Option("--all", help="Every row, key, metric and test.")]
+Rope = Annotated[
+    float, typer.Option("--rope", help="Differences up to this count as equal in p_better.")
+]
+Replace = Annotated[
+    bool, typer.Option("--force", help="Replace a file that is there.", show_default=False)
+]
+
+
 def _version(value: bool) -> None:
     if value:
         typer.echo(f"segexp {__version__}")
@@ -183,6 +196,77 @@ def show(
     from segexp.cli.show import execute
 
     return execute(run)
+
+
+@app.command(epilog="Example: segexp compare outputs/automobile --html comparison.html")
+def compare(
+    folders: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DIR]...",
+            help="Runs, sweeps, globs or folders with runs below; outputs without any.",
+            show_default=False,
+        ),
+    ] = None,
+    metric: MetricName = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="RUN",
+            help="Compare with this row instead of the best: a run, or a baseline such as dummy.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Every = False,
+    alpha: Annotated[float, typer.Option("--alpha", help="Level of the tests.")] = 0.05,
+    rope: Rope = 0.01,
+    csv: Annotated[
+        bool,
+        typer.Option("--csv", help="Print CSV; a word FILE.csv is where it goes instead."),
+    ] = False,
+    md: Annotated[bool, typer.Option("--md", help="Print Markdown, or write FILE.md.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX, or write FILE.tex.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, or write FILE.json.")] = False,
+    html: Annotated[
+        str | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write one page to sort and filter.", show_default=False
+        ),
+    ] = None,
+    force: Replace = False,
+) -> int:
+    """Rank runs by paired tests on the same folds, and say which are not separable."""
+    from segexp.cli.compare import execute
+
+    asked = {"csv": csv, "md": md, "latex": latex, "json": json}
+    return execute(
+        folders or [], metric=metric, baseline=baseline, every=every, alpha=alpha, rope=rope,
+        formats=[name for name, wanted in asked.items() if wanted], html=html, force=force,
+    )  # fmt: skip
+
+
+@app.command(epilog="Example: segexp diff outputs/demo/RUN outputs/demo/ANOTHER --png folds.png")
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A completed run directory.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    metric: MetricName = None,
+    every: Every = False,
+    rope: Rope = 0.01,
+    png: Annotated[
+        str | None,
+        typer.Option("--png", metavar="FILE", help="Draw the folds.", show_default=False),
+    ] = None,
+    svg: Annotated[
+        str | None,
+        typer.Option("--svg", metavar="FILE", help="Draw the folds.", show_default=False),
+    ] = None,
+    force: Replace = False,
+) -> int:
+    """Show what two runs differ in: config, metrics fold by fold, data, environment."""
+    from segexp.cli.diff import execute
+
+    return execute(a, b, metric=metric, rope=rope, every=every, png=png, svg=svg, force=force)
 
 
 @app.command(

@@ -14,10 +14,17 @@ from pathlib import Path
 from segexp.errors import ConfigError, SegexpError, did_you_mean
 
 COMMANDS = (
-    "run", "sweep", "plan", "resume", "rerun", "config", "options", "ls", "show", "predict",
-    "data", "completion",
+    "run", "sweep", "plan", "resume", "rerun", "config", "options", "ls", "show", "compare", "diff",
+    "predict", "data", "completion",
 )  # fmt: skip
 _COMPOSING = ("run", "sweep", "plan", "config")
+_COMPARING = {  # what the options are called
+    "compare": (
+        "--metric", "--baseline", "--all", "--alpha", "--rope", "--csv", "--md", "--latex",
+        "--json", "--html", "--force", "--help",
+    ),
+    "diff": ("--metric", "--all", "--rope", "--png", "--svg", "--force", "--help"),
+}  # fmt: skip
 
 _BASH = r"""# segexp completion for bash: eval "$(segexp completion bash)"
 _segexp() {
@@ -100,6 +107,8 @@ def _candidates(before: Sequence[str], current: str) -> Iterable[str]:
         return GROUPS
     if command == "completion" and not rest:
         return _SCRIPTS
+    if command in _COMPARING:
+        return _comparing(command, rest, current)
     if command in ("show", "resume", "rerun", "predict") and not rest:
         return _runs(current)
     if command == "predict":
@@ -107,6 +116,23 @@ def _candidates(before: Sequence[str], current: str) -> Iterable[str]:
     if command == "ls" and not rest:
         return _folders(current)
     return ()
+
+
+def _comparing(command: str, rest: Sequence[str], current: str) -> Iterable[str]:
+    option = rest[-1] if rest else ""
+    if option == "--metric":
+        return _metric_names()
+    if option in ("--alpha", "--rope"):
+        return ()
+    if option in ("--html", "--png", "--svg"):
+        return _paths(current)
+    return _COMPARING[command] if current.startswith("-") else _runs(current)
+
+
+def _metric_names() -> list[str]:
+    from segexp.metrics import CLUSTER_METRICS, METRICS
+
+    return [metric.name for metric in (*METRICS, *CLUSTER_METRICS)]
 
 
 def _data(rest: Sequence[str]) -> Iterable[str]:
@@ -143,9 +169,7 @@ def _values(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> lis
     if key.lstrip("+") in GROUPS:
         known: Iterable[str] = list_options(key.lstrip("+"), conf_dirs)
     elif key == "evaluation.metric":
-        from segexp.metrics import CLUSTER_METRICS, METRICS
-
-        known = [metric.name for metric in (*METRICS, *CLUSTER_METRICS)]
+        known = _metric_names()
     else:
         known = {
             **{f"dataset.{name}": answers for name, answers in ANSWERS.items()},

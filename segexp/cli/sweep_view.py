@@ -68,8 +68,13 @@ def print_sweep(sweep: Sweep) -> int:
 
 def _print_finished(finished: list[tuple[str, Run, dict[str, Any]]]) -> None:
     metrics = {str(run.manifest["metric"]) for _, run, _ in finished}
+    internal = any(metric_by_name(metric).of == "clusters" for metric in metrics)
     comparable = {
-        (run.manifest["dataset"]["fingerprint"], run.manifest["split"]["hash"])
+        (
+            run.manifest["dataset"]["fingerprint"],
+            run.manifest["split"]["hash"],
+            run.manifest.get("feature_space") if internal else None,
+        )
         for _, run, _ in finished
     }
     ranked = len(metrics) == 1 and len(comparable) == 1
@@ -87,7 +92,7 @@ def _print_finished(finished: list[tuple[str, Run, dict[str, Any]]]) -> None:
         )
         title = f"{metric} on held-out rows, best first (judged on the same folds)"
     else:
-        title = "results on held-out rows (different data, folds or metrics: not ranked)"
+        title = "results on held-out rows (different data, folds, features or metrics: not ranked)"
     searched = [selection_value(run) for _, run, _ in finished]
     shows_selection = any(value is not None for value in searched)
     columns = ["cell", *([] if ranked else ["metric"]), "mean", "sd", "interval"]
@@ -135,6 +140,9 @@ def _print_next(
     packages = [word for word in sweep.manifest["words"] if word.startswith("run.packages=")]
     if finished:
         commands.append((["segexp", "show", str(finished[0][1].path)], "the first of the table"))
+    if len(finished) > 1:
+        why = "ranked, with tests of the differences"
+        commands.append((["segexp", "compare", str(sweep.path)], why))
     if any(status == "failed" for _, status, _ in others):
         again = ["segexp", "resume", str(sweep.path), *packages, "--retry-failed"]
         commands.append((again, "what failed, once more"))
