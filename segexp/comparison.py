@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
+import itertools
 import json
 import math
 import os
@@ -22,6 +24,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from segexp.config.schema import PROTOCOLS
 from segexp.errors import ConfigError, RunError, SegexpError, did_you_mean
 from segexp.metrics import CLUSTER_METRICS, METRICS, Metric, metric_by_name
 from segexp.runs import (
@@ -39,7 +42,6 @@ from segexp.runs import (
     SWEEP,
     TIMINGS,
     Run,
-    find_runs,
     is_sweep,
     open_run,
     open_sweep,
@@ -67,6 +69,10 @@ _LIMITS = {
     TIMINGS: 4 * _MB,
 }
 _MAX_NODES, _MAX_DEPTH = 20_000, 50  # of a config
+_LARGEST = 1e100  # number that is believed; sums and squares of such numbers are finite
+_DEEPEST = 3  # levels below a folder at which a run may lie
+_EXACT, _DRAWS = 50_000, 20_000  # null ranks that are listed, or drawn
+_FEW_DATASETS = 10  # up to here no approximation is trusted
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ class Entry:
     summary: Mapping[str, Mapping[str, Any]]  # metric -> mean, std, interval, n; {} for a baseline
     fit_seconds: float | None  # of all folds together
     baselines: tuple[Entry, ...] = ()  # what was judged beside the model on the same folds
+    copies: int = 1  # directories that hold this very run
 
     def mean_of(self, metric: str) -> float | None:
         """Return the mean over folds; None where it is not defined."""
@@ -135,7 +142,7 @@ class Row:
     label: str  # unique within the table
     varying: Mapping[str, Any]  # the config keys that differ within the table; absent: has no such
     rank: int | None  # from 1; None without a value of the metric
-    mean: float | None  # of the table's metric, over folds and seeds
+    mean: float | None  # of the table's metric, over seeds and the folds that all of them define
     std: float | None  # over folds
     seed_std: float | None  # over seeds; None for one seed
     interval: tuple[float, float] | None  # of this row alone, from its out-of-fold predictions
@@ -154,9 +161,8 @@ class Row:
         return mean
 
     def mean_of(self, metric: str) -> float | None:
-        """Return the mean over folds and seeds; None where it is not defined."""
-        known = [mean for e in self.entries if (mean := e.mean_of(metric)) is not None]
-        return sum(known) / len(known) if len(known) == len(self.entries) else None
+        """Return the mean over seeds and the folds that all define; None where there is none."""
+        return _mean(self.values(metric))
 
     def interval_of(self, metric: str) -> tuple[float, float] | None:
         """Return the interval of this row alone; over several seeds, the mean of their ends."""
@@ -166,6 +172,11 @@ class Row:
             return None
         low, high = (sum(column) / len(ends) for column in zip(*ends, strict=True))
         return low, high
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the difference in ``to_best`` was tested; where not, nothing is known of it."""
+        return self.to_best is not None and self.to_best.p is not None
 
     @property
     def fit_seconds(self) -> float | None:
@@ -202,7 +213,7 @@ class Ranks:
     labels: tuple[str, ...]
     ranks: Floats  # (n_datasets, n_labels), 1 is best, ties share their mean rank
     mean_ranks: Floats  # (n_labels,)
-    friedman_p: float  # of Iman and Davenport's F
+    friedman_p: float  # of all permutations of few ranks, else of Iman and Davenport's F
     critical_difference: float | None  # of Nemenyi's test; None where Friedman finds nothing
     groups: tuple[tuple[str, ...], ...]  # labels that the critical difference does not separate
 
@@ -214,6 +225,7 @@ class Comparison:
     tables: tuple[Table, ...]
     ranks: Ranks | None
     problems: tuple[Problem, ...]
+    note: str = ""  # of several data sets: why there are no ranks, or what they leave out
 
 
 @dataclass(frozen=True)
@@ -228,7 +240,8 @@ class Difference:
     environment: list[tuple[str, Any, Any]]
     metric: str  # of `paired`
     paired: Paired | None
-    comparable: str = ""  # why they cannot be compared; "": they can
+    comparable: str = ""  # why they cannot be compared by `metric`; "": they can
+    notes: tuple[str, ...] = ()  # folds that are left out, metrics that do not compare
 
 
 # Reading. Nothing in a run directory is trusted.
@@ -296,32 +309,53 @@ def _matching(word: str) -> list[Path]:
 
 
 def _runs_below(folder: Path) -> tuple[list[Path], list[Problem]]:
-    """Return the run directories in a folder, and the cells of sweeps that have none."""
-    found, problems = find_runs(folder), []
-    patterns = (SWEEP, f"*/{SWEEP}", f"*/*/{SWEEP}", f"*/*/*/{SWEEP}")
-    for sweep in sorted({path.parent for pattern in patterns for path in folder.glob(pattern)}):
-        if any(part.startswith(".") for part in sweep.relative_to(folder).parts):
+    """Return the run directories in a folder, and what is none: unreadable, cells without a run.
+
+    A manifest counts that cannot be read or is a link to nothing: it is told as a problem later.
+    """
+    found, problems = [], []
+    pending = [(folder, 0)]
+    while pending:
+        path, depth = pending.pop()
+        try:
+            names = sorted((entry.name for entry in os.scandir(path)), reverse=True)
+        except OSError as error:
+            problems.append(Problem(str(path), UNREADABLE, error.strerror or "cannot be read"))
             continue
-        cells, told = _cells(sweep)
-        found += cells
-        problems += told
-    return found, problems
+        if MANIFEST in names:
+            found.append(path)
+            continue
+        if SWEEP in names:
+            cells, told = _cells(path)
+            found += cells
+            problems += told
+        if depth < _DEEPEST:
+            below = (path / name for name in names if not name.startswith("."))
+            pending += [(one, depth + 1) for one in below if os.path.isdir(one)]  # noqa: PTH112
+    return sorted(found), problems
 
 
 def _cells(path: Path) -> tuple[list[Path], list[Problem]]:
     """Return the runs of a sweep, wherever they lie, and the cells that never became a run."""
-    if not is_sweep(path):  # a folder of this name
-        return [], []
     try:
+        if not is_sweep(path):  # a folder of this name
+            return [], []
         _check_file(path, SWEEP)
         sweep = open_sweep(path)
     except (SegexpError, OSError, RuntimeError) as error:
         return [], [Problem(str(path), UNREADABLE, _one_line(error, path))]
     found, problems = [], []
+    folders = [manifest.parent for manifest in path.glob(f"*/{MANIFEST}")]
+    folders = [folder for folder in folders if not folder.name.startswith(".")]
     for number, cell in enumerate(sweep.cells):
         run = Path(os.path.normpath(path / cell["path"])) if cell["path"] else None
         if run is not None and (run / MANIFEST).is_file():
             found.append(run)
+            continue
+        # The path is written down at the end; a run that goes on is found by its name.
+        own = f"-{cell['config_hash']}"
+        if cell["status"] == RUNNING and (begun := [p for p in folders if own in p.name]):
+            found += begun
             continue
         status = sweep.status if cell["status"] == RUNNING else cell["status"]
         cause = cell["cause"] or (
@@ -401,6 +435,10 @@ def _check_task(run: Run) -> None:
         raise RunError(f"{MANIFEST}: constraints_missed is damaged: {missed!r:.40}")
     split = run.manifest["split"]
     share = split["test_size"]
+    if split["protocol"] not in PROTOCOLS:
+        raise RunError(f"{MANIFEST}: split.protocol is unknown: {split['protocol']!r:.40}")
+    if split["protocol"] == "holdout" and share is None:
+        raise RunError(f"{MANIFEST}: split is damaged: a holdout lacks its test_size")
     if split["n_splits"] < 2 or split["n_repeats"] < 1 or not (share is None or 0 < share < 1):
         raise RunError(f"{MANIFEST}: split is damaged: no such folds can be made")
 
@@ -412,12 +450,15 @@ def _is_there(path: Path, name: str) -> bool:
 def _check_file(path: Path, name: str) -> None:
     """Raise ``RunError`` unless a file is plain, its own, and of a size that can be read."""
     file = path / name
-    if file.is_symlink() and not file.resolve().is_relative_to(path.resolve()):
-        raise RunError(f"{name} is a link that leads out of the run directory; not followed")
     try:
+        leads_out = file.is_symlink() and not file.resolve().is_relative_to(path.resolve())
         status = file.stat()
     except OSError as error:
         raise RunError(f"{name} cannot be read: {error.strerror}") from error
+    except RuntimeError as error:
+        raise RunError(f"{name} cannot be read: it is a link to itself") from error
+    if leads_out:
+        raise RunError(f"{name} is a link that leads out of the run directory; not followed")
     if not stat.S_ISREG(status.st_mode):
         raise RunError(f"{name} is no plain file")
     if status.st_size > _LIMITS[name]:
@@ -428,7 +469,7 @@ def _check_file(path: Path, name: str) -> None:
 def _read_text(path: Path, name: str) -> str:
     _check_file(path, name)
     try:
-        return (path / name).read_text(encoding="utf-8")
+        return (path / name).read_bytes().decode("utf-8")
     except OSError as error:
         raise RunError(f"{name} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -463,7 +504,7 @@ def _is_finite(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
-        return math.isfinite(value)
+        return math.isfinite(value) and abs(value) <= _LARGEST
     except OverflowError:  # an integer of three hundred digits
         return False
 
@@ -476,6 +517,7 @@ def _scores(path: Path, name: str) -> dict[str, _Scores]:
     """Return the scores of each baseline; of the model itself under ``""``."""
     found: dict[str, _Scores] = {}
     folds: dict[tuple[str, str], Fold] = {}  # as written -> as numbers
+    ranges: dict[str, tuple[float, float]] = {}
     columns = ["repeat", "fold", "metric", "value"]
     if name == BASELINES:
         columns.append("baseline")
@@ -488,12 +530,17 @@ def _scores(path: Path, name: str) -> dict[str, _Scores]:
         if key in of_metric:
             raise RunError(f"{name}, line {line}: a second value of {metric!r:.40} in this fold")
         of_metric[key] = _number(name, line, value) if value else math.nan
+        if metric not in ranges:
+            ranges[metric] = _range(metric)
+        low, high = ranges[metric]
+        if of_metric[key] < low or of_metric[key] > high:
+            raise RunError(f"{name}, line {line}: {metric!r:.40} cannot be {value:.40}")
     return found
 
 
 def _rows(path: Path, name: str, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield line number and the cells of two ``columns`` or more; others may be there."""
-    lines = csv.reader(_read_text(path, name).splitlines())
+    lines = csv.reader(io.StringIO(_read_text(path, name), newline=""))
     try:
         header = next(lines, [])
         if missing := [column for column in columns if column not in header]:
@@ -512,9 +559,17 @@ def _number(name: str, line: int, text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= _LARGEST:  # nan is not either
         raise RunError(f"{name}, line {line}: not a number: {text!r:.40}")
     return value
+
+
+def _range(metric: str) -> tuple[float, float]:
+    """Return the ends of what a metric can be, with room for rounding."""
+    if not _known(metric):  # of another version
+        return -math.inf, math.inf
+    found = metric_by_name(metric)
+    return found.low - 1e-9, found.high + 1e-9
 
 
 def _folds(run: Run, scores: _Scores) -> tuple[Fold, ...]:
@@ -614,9 +669,11 @@ def compare(
 
     Two runs stand in one table if they judge the same customers (name and fingerprint of the
     data set, synthetic or not) on the same folds; by an internal metric of clusterers, also in the
-    same space of prepared features. Classifiers, and clusterers where segments are
+    same space of prepared features; by an external one, also by the same known segments.
+    Classifiers, and clusterers where segments are
     known, are ranked by an external metric; clusterers are ranked among themselves by an internal
-    one, and there those that miss a constraint come last.
+    one, and there those that miss a constraint come last. Rows that lack a value on some folds come
+    after the complete ones. Copies of one run count once.
 
     Parameters
     ----------
@@ -652,10 +709,9 @@ def compare(
     .. [1] Holm (1979). A simple sequentially rejective multiple test procedure. Scandinavian
        Journal of Statistics 6(2), 65-70.
     """
-    if not 0 < alpha < 1:
-        raise ConfigError(f"the level must lie between 0 and 1, got {alpha}")
-    if not 0 <= rope < math.inf:
-        raise ConfigError(f"what counts as equal must be 0 or more, got {rope}")
+    _check_level(alpha)
+    _check_rope(rope)
+    entries = _without_copies(entries)
     wanted = metric_by_name(metric) if metric else None
     groups: dict[_Key, list[Entry]] = {}
     for entry in entries:
@@ -673,18 +729,49 @@ def compare(
     )
     if baseline is not None and tables:
         _check_baseline(baseline, tables)
-    shown = {id(entry) for members in ranked.values() for entry in members}
+    shown: dict[int, list[str]] = {}  # entry -> metrics of the tables that it stands in
+    for key, members in ranked.items():
+        for entry in members:
+            shown.setdefault(id(entry), []).append(chosen[key].name)
     lacking = [
-        Problem(str(entry.path), COMPLETED, f"it has no value of {_lacks(entry, chosen, wanted)}")
+        Problem(str(entry.path), COMPLETED, cause)
         for entry in entries
-        if id(entry) not in shown
+        if (cause := _lacks(entry, shown.get(id(entry), ()), chosen, wanted))
     ]
-    return Comparison(tables, _ranks(tables, alpha), (*problems, *lacking))
+    ranks, note = _ranks(tables, alpha)
+    return Comparison(tables, ranks, (*problems, *lacking), note)
 
 
-def _lacks(entry: Entry, chosen: Mapping[_Key, Metric], wanted: Metric | None) -> str:
-    """Return the metrics of the tables in which an entry would stand."""
-    return wanted.name if wanted else " and ".join(chosen[k].name for k in _keys(entry, None))
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ConfigError(f"the level must lie between 0 and 1, got {level}")
+
+
+def _check_rope(rope: float) -> None:
+    if not 0 <= rope < math.inf:
+        raise ConfigError(f"what counts as equal must be 0 or more, got {rope}")
+
+
+def _without_copies(entries: Sequence[Entry]) -> list[Entry]:
+    """Return each run once, wherever its directory was copied to, with the number of copies."""
+    found: dict[object, list[Entry]] = {}
+    for entry in entries:
+        scores = tuple((name, values.tobytes()) for name, values in entry.values.items())
+        own = (entry.manifest["start"], entry.manifest["config_hash"], scores)
+        found.setdefault((*own, *_keys(entry, None)), []).append(entry)
+    return [replace(same[0], copies=len(same)) for same in found.values()]
+
+
+def _lacks(
+    entry: Entry, shown: Sequence[str], chosen: Mapping[_Key, Metric], wanted: Metric | None
+) -> str:
+    """Say which metrics keep an entry out of tables in which it would stand; "": none."""
+    own = [chosen[key].name for key in _keys(entry, wanted)] or ([wanted.name] if wanted else [])
+    lacking = [name for name in dict.fromkeys(own) if name not in shown]
+    if not lacking:
+        return ""
+    only = f"; it is ranked by {' and '.join(shown)} only" if shown else ""
+    return f"it has no value of {' and '.join(lacking)}{only}"
 
 
 class _Key(NamedTuple):
@@ -696,6 +783,10 @@ class _Key(NamedTuple):
     synthetic: bool
     split: str
     space: str  # of the features, where distances between customers are compared
+    # Where known segments are to be found: what they are called, and how many are of each.
+    target: str
+    segments: tuple[tuple[str, int], ...]
+    n_rows: int
 
 
 def _keys(entry: Entry, wanted: Metric | None) -> list[_Key]:
@@ -706,15 +797,23 @@ def _keys(entry: Entry, wanted: Metric | None) -> list[_Key]:
         CLASSIFICATION: bool(entry.manifest["segments"]) or not clusters,
         CLUSTERING: clusters,
     }
-    space = str(entry.manifest.get("feature_space", ""))
+    truth = (_target(entry), tuple(sorted(entry.manifest["segments"].items())), data["n_rows"])
     return [
         _Key(
             kind, data["name"], data["fingerprint"], data["synthetic"], split,
-            space if kind == CLUSTERING else "",
+            *((_space(entry), "", (), 0) if kind == CLUSTERING else ("", *truth)),
         )
         for kind, stands in kinds.items()
         if stands and (wanted is None or _fits(wanted, kind))
     ]  # fmt: skip
+
+
+def _target(entry: Entry) -> str:
+    return ", ".join(entry.manifest["dataset"]["roles"].get("target", ()))
+
+
+def _space(entry: Entry) -> str:
+    return str(entry.manifest.get("feature_space", ""))
 
 
 def _fits(metric: Metric, kind: str) -> bool:
@@ -762,7 +861,14 @@ def _why_apart(own: _Key, groups: Mapping[_Key, Sequence[Entry]]) -> str:
     if any(key.split != own.split for key in same_data):
         folds = _folds_text(groups[own][0].manifest["split"])
         reasons.append(f"judged on other folds ({folds}; split {own.split[:8]})")
-    if any(key.kind == own.kind and key.space != own.space for key in same_data):
+    of_kind = [key for key in same_data if key.kind == own.kind]
+    if any(key.target != own.target for key in of_kind):
+        reasons.append(f"another target: the segments of {own.target or 'no column'}")
+    elif any((key.segments, key.n_rows) != (own.segments, own.n_rows) for key in of_kind):
+        reasons.append(
+            f"other known segments: {_segments_text(dict(own.segments))} of {own.n_rows:,} rows"
+        )
+    if any(key.space != own.space for key in of_kind):
         named = groups[own][0].manifest.get("preprocessing", "")
         reasons.append(
             f"other prepared features ({named}): distances of two feature spaces do not compare"
@@ -777,6 +883,11 @@ def _why_apart(own: _Key, groups: Mapping[_Key, Sequence[Entry]]) -> str:
     return "; ".join(reasons)
 
 
+def _segments_text(segments: Mapping[str, int]) -> str:
+    counts = [f"{name:.40} {count:,}" for name, count in segments.items()]
+    return ", ".join([*counts[:6], *(["..."] if len(counts) > 6 else [])])
+
+
 def _table(
     key: _Key,
     entries: Sequence[Entry],
@@ -789,8 +900,11 @@ def _table(
 ) -> Table:
     rows = _rows_of(entries, metric, all_keys)
     # Sorting is stable: rows that are equal keep the order in which they were given.
-    rows.sort(key=lambda row: (key.kind == CLUSTERING and bool(row.usable), _cost(row, metric)))
-    rows = [replace(row, rank=rank) for rank, row in enumerate(rows, start=1)]
+    rows.sort(key=lambda row: _place(row, key.kind, metric))
+    rows = [
+        replace(row, rank=None if row.mean is None else rank)
+        for rank, row in enumerate(rows, start=1)
+    ]
     beside = [_row((entry,), metric)
               for entry in _baselines_of(entries, metric)]  # fmt: skip
     best = rows[0]
@@ -816,32 +930,53 @@ def _table(
         rope=width,
         alpha=alpha,
         reference=reference.label,
-        notes=_notes(rows, n_folds, baseline if reference is best else None),
+        notes=_notes(rows, metric.name, n_folds, baseline if reference is best else None),
         synthetic=key.synthetic,
     )
 
 
-def _notes(rows: Sequence[Row], n_folds: int, baseline: str | None) -> tuple[str, ...]:
-    notes = []
+def _notes(rows: Sequence[Row], metric: str, n_folds: int, baseline: str | None) -> tuple[str, ...]:
+    notes = [
+        f"{row.label}: defined on {known} of {n_folds} folds, ranked after complete rows"
+        for row in rows
+        if (known := _n_defined(row, metric)) < n_folds
+    ]
+    notes += [
+        f"{row.label}: {entry.copies} copies of one run, counted once"
+        for row in rows
+        for entry in row.entries
+        if entry.copies > 1
+    ]
     if len(rows) > 1 and n_folds < 2:
         notes.append(
             "no difference is tested: one fold has no spread; evaluation=cv judges on five"
         )
-    elif untested := [
-        row.label for row in rows
-        if row.to_best is not None and row.to_best.p is None and row.to_best.mean
-    ]:  # fmt: skip
+        return tuple(notes)
+    untested = [row for row in rows if row.to_best is not None and not row.is_tested]
+    if same := [row.label for row in untested if row.to_best is not None and row.to_best.mean]:
         notes.append(
-            f"not tested, because the difference is the same in every fold: {', '.join(untested)}"
+            f"not tested, because the difference is the same in every fold: {', '.join(same)}"
         )
+    if short := [row.label for row in rows if _n_defined(row, metric) < 2 <= n_folds]:
+        notes.append(f"not tested, because fewer than two folds are defined: {', '.join(short)}")
     if baseline is not None and all(row.label != baseline for row in rows):
         notes.append(f"{baseline} is not among these rows; compared with the best")
     return tuple(notes)
 
 
-def _cost(row: Row, metric: Metric) -> float:
-    mean = row.mean if row.mean is not None else math.nan
-    return -mean if metric.greater_is_better else mean
+def _n_defined(row: Row, metric: str) -> int:
+    """Count the folds on which a row has a value, of every seed."""
+    values = row.values(metric)
+    return 0 if values is None else int((values == values).sum())
+
+
+def _place(row: Row, kind: str, metric: Metric) -> tuple[bool, bool, float]:
+    """Return what rows are ordered by: unusable ones last, before them incomplete ones."""
+    unusable = kind == CLUSTERING and bool(row.usable)
+    incomplete = _n_defined(row, metric.name) < len(row.entries[0].folds)
+    if row.mean is None:
+        return unusable, incomplete, math.inf
+    return unusable, incomplete, -row.mean if metric.greater_is_better else row.mean
 
 
 def _is_bounded(metric: Metric) -> bool:
@@ -896,14 +1031,16 @@ _NAMED = ("preprocessing", "model", "search", "dataset")
 def _rows_of(entries: Sequence[Entry], metric: Metric, all_keys: bool) -> list[Row]:
     groups: dict[tuple[str, int], list[Entry]] = {}
     seen: Counter[tuple[str, Any]] = Counter()
-    for entry in entries:
-        config = _signature(entry, (*_NO_MATTER, "run.seed"))
+    telling = _telling(entries)
+    for entry, own in zip(entries, telling, strict=True):
+        config = _signature(own, (*_NO_MATTER, "run.seed"))
         seed = (config, entry.config.get("run.seed"))
         groups.setdefault((config, seen[seed]), []).append(entry)
         seen[seed] += 1
     made = list(groups.values())
     first = [members[0] for members in made]
-    configs = [entry.config if all_keys else _telling(entry) for entry in first]
+    of_entry = {id(entry): own for entry, own in zip(entries, telling, strict=True)}
+    configs = [entry.config if all_keys else of_entry[id(entry)] for entry in first]
     varying = _varying(configs, all_keys)
     labels = _labels(first)
     return [
@@ -912,19 +1049,40 @@ def _rows_of(entries: Sequence[Entry], metric: Metric, all_keys: bool) -> list[R
     ]
 
 
-def _signature(entry: Entry, without: tuple[str, ...]) -> str:
-    kept = sorted(item for item in _telling(entry).items() if not item[0].startswith(without))
-    return repr(kept)
+def _signature(config: Mapping[str, Any], without: tuple[str, ...]) -> str:
+    return repr(sorted(item for item in config.items() if not item[0].startswith(without)))
 
 
-def _telling(entry: Entry) -> dict[str, Any]:
-    """Return a config without the places to which ``run.seed`` was handed on."""
-    seed = entry.config.get("run.seed")
-    return {
-        key: value
+def _telling(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the configs without the places to which ``run.seed`` was handed on.
+
+    A ``random_state`` that equals the seed was handed on, unless an otherwise equal config has
+    the same one with another seed: then it was set.
+    """
+    else_equal = [
+        repr(sorted(item for item in entry.config.items()
+                    if not item[0].startswith((*_HIDDEN, "dataset.")) and not _is_state(item[0])))
+        for entry in entries
+    ]  # fmt: skip
+    was_set = {
+        (config, key, repr(value))
+        for entry, config in zip(entries, else_equal, strict=True)
         for key, value in entry.config.items()
-        if not (key.endswith(".random_state") and value == seed)
+        if _is_state(key) and value != entry.config.get("run.seed")
     }
+    return [
+        {
+            key: value for key, value in entry.config.items()
+            if not _is_state(key)
+            or value != entry.config.get("run.seed")
+            or (config, key, repr(value)) in was_set
+        }
+        for entry, config in zip(entries, else_equal, strict=True)
+    ]  # fmt: skip
+
+
+def _is_state(key: str) -> bool:
+    return key.endswith(".random_state")
 
 
 def _row(
@@ -947,7 +1105,10 @@ def _row(
         to_best=None,
     )
     by_fold = row.values(metric.name)
-    means = [mean for e in entries if (mean := e.mean_of(metric.name)) is not None]
+    means = []
+    if by_fold is not None:  # of the same folds
+        known = by_fold == by_fold
+        means = [mean for e in entries if (mean := _mean(e.values[metric.name][known])) is not None]
     missed = (text for e in entries for text in e.manifest.get("constraints_missed") or ())
     return replace(
         row,
@@ -1131,16 +1292,18 @@ def paired_difference(
     Returns
     -------
     Paired or None
-        None if the rows are not judged on the same folds of the same data, one lacks the metric,
-        or fewer than two folds have a value of both.
+        None if the rows are not judged on the same folds of the same data, by the same known
+        segments or (metrics of clusters alone) in the same space of features; if one lacks the
+        metric, or fewer than two folds have a value of both.
     """
     import numpy as np
 
     first, second = a.entries[0], b.entries[0]
     values, others = a.values(metric), b.values(metric)
-    if values is None or others is None or _why_not(first, second):
+    known = metric_by_name(metric)
+    if values is None or others is None or _why_not(first, second, known):
         return None
-    sign = 1.0 if metric_by_name(metric).greater_is_better else -1.0
+    sign = 1.0 if known.greater_is_better else -1.0
     differences = sign * (values - others)
     differences = differences[~np.isnan(differences)]
     if len(differences) < 2:
@@ -1148,8 +1311,8 @@ def paired_difference(
     return paired(differences, _test_to_train(first), rope=rope, level=level)
 
 
-def _why_not(a: Entry, b: Entry) -> str:
-    """Say why two runs cannot be compared; "": they can."""
+def _why_not(a: Entry, b: Entry, metric: Metric) -> str:
+    """Say why two runs cannot be compared by a metric; "": they can."""
     of_a, of_b = a.manifest["dataset"], b.manifest["dataset"]
     if of_a["name"] != of_b["name"]:
         return f"other data sets: {of_a['name']} and {of_b['name']}"
@@ -1161,7 +1324,20 @@ def _why_not(a: Entry, b: Entry) -> str:
     split_a, split_b = a.manifest["split"], b.manifest["split"]
     if split_a["hash"] != split_b["hash"] or a.folds != b.folds:
         return f"other folds: {_folds_text(split_a)} and {_folds_text(split_b)}"
+    if metric.of == "clusters":
+        return _OTHER_SPACE if _space(a) != _space(b) else ""
+    if _target(a) != _target(b):
+        return f"other targets: {_target(a) or 'none'} and {_target(b) or 'none'}"
+    if of_a["n_rows"] != of_b["n_rows"]:
+        return f"other rows of the same table: {of_a['n_rows']:,} and {of_b['n_rows']:,}"
+    segments_a, segments_b = a.manifest["segments"], b.manifest["segments"]
+    if segments_a != segments_b:
+        both = f"{_segments_text(segments_a)}; and {_segments_text(segments_b)}"
+        return f"other known segments: {both}"
     return ""
+
+
+_OTHER_SPACE = "other prepared features: distances of two feature spaces do not compare"
 
 
 def _test_to_train(entry: Entry) -> float:
@@ -1242,9 +1418,14 @@ def rank_across(
     With N data sets and k models of mean ranks :math:`R_j` [1]_: Friedman's
     :math:`\chi_F^2 = \frac{12N}{k(k+1)} \left(\sum_j R_j^2 - \frac{k(k+1)^2}{4}\right)` is taken
     to Iman and Davenport's :math:`F_F = \frac{(N-1)\chi_F^2}{N(k-1) - \chi_F^2}` with k - 1 and
-    (k - 1)(N - 1) degrees of freedom. Where its p value is at most ``alpha``, models whose mean
-    ranks are nearer than Nemenyi's :math:`CD = q_\alpha \sqrt{k(k+1)/(6N)}` are not separated
-    (:math:`q_\alpha`: studentised range over :math:`\sqrt 2`); else none are.
+    (k - 1)(N - 1) degrees of freedom. Of up to ten data sets that is too rough, and p is the
+    share of permutations of each data set's ranks in which :math:`\sum_j R_j^2` is as large: of
+    all where they can be listed, else of 20,000 drawn ones (with the observed one among them).
+    p is never below :math:`(k!)^{1-N}`, the chance of one order everywhere.
+
+    Where p is at most ``alpha``, models whose mean ranks are nearer than Nemenyi's
+    :math:`CD = q_\alpha \sqrt{k(k+1)/(6N)}` are not separated (:math:`q_\alpha`: studentised range
+    over :math:`\sqrt 2`); else none are.
 
     References
     ----------
@@ -1252,18 +1433,23 @@ def rank_across(
        1-30.
     """
     import numpy as np
-    from scipy.special import fdtrc
-    from scipy.stats import rankdata, studentized_range
+    from scipy.stats import rankdata
 
     sign = -1.0 if metric_by_name(metric).greater_is_better else 1.0
     # Rounded: 0.1 + 0.2 and 0.3 are a tie.
     ranks = rankdata(np.round(sign * np.asarray(values, dtype=np.float64), 12), axis=1)
+    return _judged(ranks, datasets, labels, metric, alpha)
+
+
+def _judged(
+    ranks: Floats, datasets: Sequence[str], labels: Sequence[str], metric: str, alpha: float
+) -> Ranks:
+    import numpy as np
+    from scipy.stats import studentized_range
+
     n, k = ranks.shape
     means = ranks.mean(axis=0)
-    chi2 = 12 * n / (k * (k + 1)) * (float((means**2).sum()) - k * (k + 1) ** 2 / 4)
-    left = n * (k - 1) - chi2
-    f = (n - 1) * chi2 / left if left > 1e-9 else math.inf
-    p = float(fdtrc(k - 1, (k - 1) * (n - 1), f)) if math.isfinite(f) else 0.0
+    p = _p_of_permutations(ranks) if n <= _FEW_DATASETS else _p_of_f(ranks)
     critical = None
     if p <= alpha:
         q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
@@ -1272,6 +1458,42 @@ def rank_across(
         metric, tuple(datasets), tuple(labels), ranks, means, p, critical,
         _not_separated(means, labels, math.inf if critical is None else critical),
     )  # fmt: skip
+
+
+def _p_of_permutations(ranks: Floats) -> float:
+    """Return the share of permutations within rows whose column sums are as far apart."""
+    import numpy as np
+
+    n, k = ranks.shape
+    # The order of the first row says nothing: the columns are no different.
+    is_listed = (n - 1) * math.lgamma(k + 1) <= math.log(_EXACT)
+    if is_listed:
+        sums = ranks[:1]
+        for row in ranks[1:]:
+            orders = np.array(list(itertools.permutations(row)))
+            sums = (sums[:, None, :] + orders[None]).reshape(-1, k)
+    else:
+        rng = np.random.default_rng(0)
+        sums = np.tile(ranks[0], (_DRAWS, 1))
+        for row in ranks[1:]:
+            sums += rng.permuted(np.tile(row, (_DRAWS, 1)), axis=1)
+    # Ranks are halves, so the squares are exact.
+    as_large = int(((sums**2).sum(axis=1) >= (ranks.sum(axis=0) ** 2).sum()).sum())
+    return as_large / len(sums) if is_listed else (as_large + 1) / (len(sums) + 1)
+
+
+def _p_of_f(ranks: Floats) -> float:
+    """Return the p value of Iman and Davenport's F."""
+    from scipy.special import fdtrc
+
+    n, k = ranks.shape
+    means = ranks.mean(axis=0)
+    chi2 = 12 * n / (k * (k + 1)) * (float((means**2).sum()) - k * (k + 1) ** 2 / 4)
+    left = n * (k - 1) - chi2
+    least = max(math.exp(-(n - 1) * math.lgamma(k + 1)), 1e-300)
+    if left <= 1e-9:
+        return least
+    return max(least, float(fdtrc(k - 1, (k - 1) * (n - 1), (n - 1) * chi2 / left)))
 
 
 def _not_separated(
@@ -1291,29 +1513,79 @@ def _not_separated(
     return tuple(groups)
 
 
-def _ranks(tables: Sequence[Table], alpha: float) -> Ranks | None:
-    """Rank the configs that stand in tables of several data sets; None below 2 data sets or 3."""
+def _ranks(tables: Sequence[Table], alpha: float) -> tuple[Ranks | None, str]:
+    """Rank the configs that stand in tables of several data sets, and say what is left out.
+
+    None below 2 data sets or 3 configs. A config is ranked within a data set as in its table.
+    """
+    import numpy as np
+    from scipy.stats import rankdata
+
+    if len({_data(table) for table in tables}) < 2:
+        return None, ""
+    note = ""
     for kind, metric in dict.fromkeys((table.kind, table.metric) for table in tables):
+        of_kind = [table for table in tables if (table.kind, table.metric) == (kind, metric)]
         of_data: dict[tuple[str, str], Table] = {}
-        for table in tables:
-            data = table.rows[0].entries[0].manifest["dataset"]
-            if (table.kind, table.metric) == (kind, metric):
-                of_data.setdefault((data["name"], data["fingerprint"]), table)
-        means = [
-            {_signature(r.entries[0], (*_HIDDEN, "dataset.")): (r.label, r.mean) for r in t.rows}
-            for t in of_data.values()
+        for table in of_kind:
+            of_data.setdefault(_data(table), table)
+        if len(of_data) < 2:
+            continue
+        firsts = [[row.entries[0] for row in table.rows] for table in of_data.values()]
+        telling = iter(_telling([entry for members in firsts for entry in members]))
+        rows = [
+            {_signature(next(telling), (*_HIDDEN, "dataset.")): row for row in table.rows}
+            for table in of_data.values()
         ]
-        common = [own for own in means[0] if all(own in others for others in means)]
-        if len(means) > 1 and len(common) > 2:
-            names = Counter(name for name, _ in of_data)
-            return rank_across(
-                [[others[own][1] or 0.0 for own in common] for others in means],
-                [name if names[name] == 1 else f"{name} {print_[:8]}" for name, print_ in of_data],
-                [means[0][own][0] for own in common],
-                metric,
-                alpha,
+        common = [own for own in rows[0] if all(own in others for others in rows)]
+        every = {own: row.label for others in reversed(rows) for own, row in others.items()}
+        if len(common) < 3:
+            note = note or (
+                f"no ranks across data sets by {metric}: {len(common)} of {len(every)} configs "
+                f"are judged on each of the {len(of_data)} data sets, and ranks need three"
             )
-    return None
+            continue
+        names = Counter(name for name, _ in of_data)
+        places = []
+        for others in rows:
+            own_places = [_rounded(_place(others[own], kind, metric_by_name(metric)))
+                          for own in common]  # fmt: skip
+            order = sorted(set(own_places))
+            places.append([order.index(place) for place in own_places])
+        ranks = _judged(
+            np.asarray(rankdata(places, axis=1), dtype=np.float64),
+            [name if names[name] == 1 else f"{name} {print_[:8]}" for name, print_ in of_data],
+            [rows[0][own].label for own in common],
+            metric,
+            alpha,
+        )
+        left_out = [label for own, label in every.items() if own not in common]
+        others_by = {
+            table.metric for table in tables if (table.kind, table.metric) != (kind, metric)
+        }
+        return ranks, _left_out(left_out, len(of_kind) - len(of_data), sorted(others_by))
+    return None, note or "no ranks across data sets: they are ranked by different metrics"
+
+
+def _data(table: Table) -> tuple[str, str]:
+    data = table.rows[0].entries[0].manifest["dataset"]
+    return data["name"], data["fingerprint"]
+
+
+def _rounded(place: tuple[bool, bool, float]) -> tuple[bool, bool, float]:
+    return place[0], place[1], round(place[2], 12)
+
+
+def _left_out(labels: Sequence[str], n_tables: int, metrics: Sequence[str]) -> str:
+    said = []
+    if labels:
+        some = ", ".join([*labels[:6], *([f"{len(labels) - 6} more"] if len(labels) > 6 else [])])
+        said.append(f"configs that are not judged on every data set: {some}")
+    if n_tables:
+        said.append(f"{n_tables} further {'table' if n_tables == 1 else 'tables'} of a data set")
+    if metrics:
+        said.append(f"tables by {', '.join(metrics)}")
+    return f"the ranks across data sets leave out {'; and '.join(said)}" if said else ""
 
 
 # Two runs.
@@ -1336,19 +1608,22 @@ def diff(
     Raises
     ------
     ConfigError
-        If there is no such metric.
+        If there is no such metric, or a number is out of range.
     """
     import pandas as pd
 
+    _check_rope(rope)
+    _check_level(level)
     both = metric_by_name(metric) if metric else _metric_of_both(a, b)
-    row_a, row_b = _row((a,), both), _row((b,), both)
-    why = _why_not(a, b)
+    names = [name for name in dict.fromkeys((*a.values, *b.values)) if _known(name)]
+    why = {name: _why_not(a, b, metric_by_name(name)) for name in (*names, both.name)}
+    # Means and differences are of the same folds.
+    row_a, row_b = (_row((entry,), both) for entry in _on_same_folds(a, b, why))
     table = pd.DataFrame(
         [
             (name, row_a.mean_of(name), row_b.mean_of(name),
-             *_difference(row_a, row_b, name, why, level))
-            for name in dict.fromkeys((*a.values, *b.values))
-            if _known(name)
+             *_difference(row_a, row_b, name, why[name], level))
+            for name in names
         ],
         columns=["metric", "a", "b", "difference", "low", "high", "p"],
     ).astype(dict.fromkeys(["a", "b", "difference", "low", "high", "p"], float))  # fmt: skip
@@ -1363,8 +1638,38 @@ def diff(
         environment=_differing(_environment(a), _environment(b)),
         metric=both.name,
         paired=paired_difference(row_a, row_b, both.name, rope=width, level=level),
-        comparable=why,
+        comparable=why[both.name],
+        notes=_notes_of_two(a, b, both.name, why),
     )
+
+
+def _on_same_folds(a: Entry, b: Entry, why: Mapping[str, str]) -> tuple[Entry, Entry]:
+    """Return two entries, comparable metrics only with the values of folds that both define."""
+    import numpy as np
+
+    values_a, values_b = dict(a.values), dict(b.values)
+    for name in values_a.keys() & values_b.keys() & {name for name in why if not why[name]}:
+        missing = np.isnan(values_a[name]) | np.isnan(values_b[name])
+        values_a[name] = np.where(missing, np.nan, values_a[name])
+        values_b[name] = np.where(missing, np.nan, values_b[name])
+    return replace(a, values=values_a), replace(b, values=values_b)
+
+
+def _notes_of_two(a: Entry, b: Entry, metric: str, why: Mapping[str, str]) -> tuple[str, ...]:
+    notes = []
+    if not why[metric] and metric in a.values and metric in b.values:
+        both = a.values[metric] + b.values[metric]
+        if (known := int((both == both).sum())) < len(both):
+            notes.append(
+                f"{metric}: means and difference are of the {known} of {len(both)} folds "
+                "on which both are defined"
+            )
+    of_cause: dict[str, list[str]] = {}
+    for name, cause in why.items():
+        if cause and cause != why[metric]:
+            of_cause.setdefault(cause, []).append(name)
+    notes += [f"not compared by {', '.join(names)}: {cause}" for cause, names in of_cause.items()]
+    return tuple(notes)
 
 
 def _metric_of_both(a: Entry, b: Entry) -> Metric:

@@ -2,8 +2,10 @@
 
 The page is complete without its script, which sorts, filters and hides; it can be printed and
 read in the dark. Nothing that comes out of a run directory is trusted: text is escaped by the
-template, letters that act without being seen are replaced, links lead to files below or beside
-the page and nowhere else, and the page's own policy lets a browser run its one script only.
+template, letters that act without being seen are replaced, links lead to run directories on the
+way that page and runs have in common, and the page's own policy lets a browser run its one script
+only. Nor does a page that is sent tell where it was made: paths are relative to it, and settings
+that say where something lies are left out.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 REPORT = "report.html"
+_GROUPS = ("model", "preprocessing", "search")
+_PLACES = ("run.outputs", "dataset.path", "dataset.url")  # where something lies
 
 _MAX_LETTERS = 200  # of a name or a value; the whole is in the run directory
 _SHOWN_AT_FIRST = 4  # of the metrics that do not rank, and of the config keys
@@ -86,9 +90,32 @@ def comparison_page(comparison: Comparison, folder: Path | None = None) -> str:
             script=script,
             tables=tables,
             ranks=_ranks_view(comparison.ranks) if comparison.ranks else None,
-            problems=comparison.problems,
+            note=comparison.note,
+            problems=[
+                replace(problem, path=_seen_from(folder, problem.path))
+                for problem in comparison.problems
+            ],
         )
     )
+
+
+def _seen_from(folder: Path | None, path: str) -> str:
+    """Return the path of a problem as seen from the page; of a far one only the name."""
+    # Of a cell without a run directory it is the sweep's and [its words].
+    place, bracket, words = path.partition(" [")
+    return f"{_relative(place, folder) or Path(place).name}{bracket}{words}"
+
+
+def _relative(path: str | Path, folder: Path | None) -> str | None:
+    """Return a path relative to the page; None where they have only the root in common."""
+    if folder is None:
+        return None
+    own, other = (os.path.normpath(Path(p).absolute()) for p in (folder, path))
+    try:
+        common = os.path.commonpath([own, other])
+    except ValueError:  # another drive
+        return None
+    return None if common == Path(common).anchor else os.path.relpath(other, own)
 
 
 def _environment() -> Environment:
@@ -202,7 +229,7 @@ def _line(
             classes.append(f"shade{cell.shade}")
         placed.append(replace(cell, is_head=column.head_of_rows, classes=" ".join(classes)))
     kind = ""
-    if row is not None and row.rank is None:
+    if row is not None and _is_baseline(row):
         kind = "baseline"
     elif row is not None and row.tied_with_best:
         kind = "tied"
@@ -308,13 +335,34 @@ def _verdict(table: Table) -> str:
     said = f"{word}: {_short(best.label)} with {_number(best.mean, table.metric)}"
     if best.interval:
         low, high = (_number(end, table.metric) for end in best.interval)
-        said += f" (95% interval {low} to {high})"
-    tied = sum(row.tied_with_best for row in table.rows if row is not best)
-    if len(table.rows) == 1 or not any(row.to_best for row in table.rows):
-        return f"{said}."
-    if not tied:
-        return f"{said}; no other config is tied with it."
-    return f"{said}; {tied} other{'' if tied == 1 else 's'} cannot be told from it."
+        said += f" ({_interval_name([best])} {low} to {high})"
+    others = table.rows[1:]
+    tied = sum(row.tied_with_best for row in others)
+    untested = [
+        _short(row.label) for row in others
+        if not (row.is_tested or row.tied_with_best or row.label == table.reference)
+    ]  # fmt: skip
+    if len(untested) == len(others):
+        return f"{said}; no other is tested against it." if others else f"{said}."
+    if tied:
+        said += f"; {tied} other{'' if tied == 1 else 's'} cannot be told from it"
+    else:
+        said += f"; no other config{' that was tested' if untested else ''} is tied with it"
+    return f"{said}; not tested: {_some(untested)}." if untested else f"{said}."
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
+def _interval_name(rows: Sequence[Row]) -> str:
+    """Say of which level the rows' own intervals are."""
+    levels = {entry.manifest.get("confidence") for row in rows for entry in row.entries}
+    if len(levels) > 1:
+        return "interval (levels differ)"
+    level = levels.pop()
+    return f"{100 * level:g}% interval" if isinstance(level, float) else "interval"
 
 
 def _columns(
@@ -323,6 +371,7 @@ def _columns(
     """Return the columns that have something to say, and the cells of each row."""
     metric = table.metric
     greater = _greater_is_better(metric)
+    ranked = [row for row in rows if row.rank is not None]
     columns: list[_Column] = []
     cells: list[list[_Cell]] = [[] for _ in rows]
 
@@ -335,7 +384,11 @@ def _columns(
 
     add(_Column("rank", fixed=True), [_rank_cell(row) for row in rows], always=True)
     add(_RUN, [_run_cell(row, folder) for row in rows], always=True)
-    keys = list(dict.fromkeys(key for row in rows for key in row.varying))
+    keys = list(dict.fromkeys(key for row in rows for key in row.varying if key not in _PLACES))
+    if len(keys) == 1 and all(
+        row.label == _config_cell(row.varying, keys[0]).text for row in ranked
+    ):
+        keys = []  # every label says it already
     for i, key in enumerate(keys):
         column = _Column(key, "text", shown=i < _SHOWN_AT_FIRST, about=f"config key {key}")
         add(column, [_config_cell(row.varying, key) for row in rows])
@@ -345,7 +398,9 @@ def _columns(
         [replace(_number_cell(row.mean, metric), strong=True) for row in rows],
     )
     add(
-        _Column("95% interval", about="of this row alone, from its out-of-fold predictions"),
+        _Column(
+            _interval_name(ranked), about="of this row alone, from its out-of-fold predictions"
+        ),
         [_interval_cell(row, metric) for row in rows],
     )
     add(
@@ -363,9 +418,10 @@ def _columns(
                            for row in rows])  # fmt: skip
     add(_Column("spread over seeds", about="standard deviation of the means"),
         [_number_cell(row.seed_std, metric) for row in rows])  # fmt: skip
+    level = f"{100 * (1 - table.alpha):g}%"
     add(
         _Column("difference", descending=True,
-                about=f"to {_short(table.reference)}, with its corrected 95% interval; "
+                about=f"to {_short(table.reference)}, with its corrected {level} interval; "
                       "positive is better"),
         [_difference_cell(row) for row in rows],
     )  # fmt: skip
@@ -384,7 +440,9 @@ def _columns(
                     descending=_greater_is_better(other), shown=i < _SHOWN_AT_FIRST),
             [_number_cell(row.mean_of(other), other) for row in rows],
         )  # fmt: skip
-    add(_Column("misses", "text", about="constraints that are not met; such rows rank last"),
+    last = table.kind == "clustering" and not all(row.usable for row in ranked)
+    about = f"constraints that are not met{'; such rows rank last' if last else ''}"
+    add(_Column("misses", "text", about=about),
         [_Cell(text, text) if (text := _short("; ".join(row.usable))) else _Cell()
          for row in rows])  # fmt: skip
     add(_Column("fit seconds", about="of all folds together"),
@@ -393,9 +451,16 @@ def _columns(
     return columns, cells
 
 
+def _is_baseline(row: Row) -> bool:
+    # A config has no rank either where its seeds have no fold in common.
+    return row.rank is None and not row.entries[0].config
+
+
 def _rank_cell(row: Row) -> _Cell:
-    if row.rank is None:
+    if _is_baseline(row):
         return _Cell(about="a baseline is not ranked", mark="baseline")
+    if row.rank is None:
+        return _Cell(about="no fold has a value of every seed")
     mark = "best" if row.rank == 1 else "tied" if row.tied_with_best else ""
     about = "cannot be told from the best" if mark == "tied" else ""
     return _Cell(str(row.rank), row.rank, mark=mark, about=about)
@@ -403,7 +468,7 @@ def _rank_cell(row: Row) -> _Cell:
 
 def _run_cell(row: Row, folder: Path | None) -> _Cell:
     links: list[tuple[str, str]] = []
-    for entry in row.entries if folder is not None and row.rank is not None else ():
+    for entry in row.entries if not _is_baseline(row) else ():
         several = f" {entry.manifest.get('seed', '')}" if len(row.entries) > 1 else ""
         links += [(url, f"{word}{several}") for url, word in _links(entry, folder)]
     text = _short(row.label)
@@ -412,11 +477,8 @@ def _run_cell(row: Row, folder: Path | None) -> _Cell:
 
 def _links(entry: Entry, folder: Path | None) -> list[tuple[str, str]]:
     """Addresses of a run, relative to the page."""
-    if folder is None:
-        return []
-    try:
-        relative = os.path.relpath(entry.path, folder)
-    except ValueError:  # another drive
+    relative = _relative(entry.path, folder)
+    if relative is None:
         return []
     # "./" and percent signs: whatever a folder is called, it is read as a path.
     address = f"./{quote(os.fsencode(relative.replace(os.sep, '/')))}/"
@@ -479,11 +541,13 @@ def _odds_cell(row: Row) -> _Cell:
 
 
 def _filter_words(row: Row) -> str:
-    words = [row.label, *(f"{key}={_value(value)}" for key, value in row.varying.items())]
-    if row.rank is None:
-        words.append("baseline")
-    elif row.tied_with_best:
-        words.append("tied")
+    # What a reader types most stands first: the end of many words is cut.
+    words = ["baseline"] if _is_baseline(row) else ["tied"] if row.tied_with_best else []
+    words.append(row.label)
+    if not _is_baseline(row):
+        chosen = ((group, e.manifest.get(group)) for e in row.entries for group in _GROUPS)
+        words += dict.fromkeys(f"{group}={name}" for group, name in chosen if name)
+    words += [f"{k}={_value(value)}" for k, value in row.varying.items() if k not in _PLACES]
     tags = [tag for entry in row.entries for tag in entry.manifest.get("tags") or ()]
     return _short(" ".join([*words, *map(str, dict.fromkeys(tags))]).lower(), 5 * _MAX_LETTERS)
 
@@ -700,7 +764,7 @@ def _configs(rows: Sequence[Row]) -> Markup | None:
     """
     configs = [row.entries[0].config for row in rows]
     keys = []
-    for key in dict.fromkeys(key for config in configs for key in config):
+    for key in dict.fromkeys(k for config in configs for k in config if k not in _PLACES):
         texts = [_value(config[key]) if key in config else None for config in configs]
         if len(set(texts)) > 1:
             values = list(dict.fromkeys(text for text in texts if text is not None))
@@ -708,7 +772,7 @@ def _configs(rows: Sequence[Row]) -> Markup | None:
             keys.append([_visible(_short(key)), [_visible(text) for text in values], places])
     if not keys:
         return None
-    labels = [f"{row.rank}. {_visible(_short(row.label))}" for row in rows]
+    labels = [f"{row.rank or '–'}. {_visible(_short(row.label))}" for row in rows]
     return _json({"runs": labels, "keys": keys})
 
 

@@ -8,15 +8,18 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from segexp.cli import main
-from segexp.cli.compare_view import Column, fit, probability, short_names
+from segexp.cli.compare_view import Column, fit, print_next, probability, short_names
 from segexp.cli.completion import complete
 from segexp.cli.export import FORMATS, defused
+from segexp.comparison import Problem, compare, gather
+from segexp.runs import SWEEP
 
 MANIFEST = {
     "schema_version": 1, "status": "completed", "task": "classification", "name": None, "tags": [],
@@ -128,6 +131,55 @@ def test_words_say_what_the_marks_mean(three, capsys):
     )
 
 
+def test_a_run_that_was_not_tested_is_not_called_separable(three, capsys):
+    Path("outputs/b/scores.csv").write_text(_scores([0.65, 0.692, 0.609, 0.671, 0.628]))
+    assert main(["compare"]) == 0
+    text = said(capsys)
+    assert "every other run that was tested is separable from the best, lightgbm" in text
+    assert "not tested against the best: xgboost" in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [("accuracy", "kmeans misses: noise"), ("silhouette", "kmeans is no usable segmentation, and")],
+)
+def test_what_misses_a_constraint_is_said_to_stand_last_where_it_does(
+    here, capsys, metric, expected
+):
+    for name, missed in (("kmeans", ["noise"]), ("birch", [])):
+        made = {"task": "clustering", "model": name, "constraints_missed": missed}
+        make_run("outputs", name, manifest=made, extra={"silhouette": 0.5})
+    assert main(["compare", "--metric", metric]) == 0
+    assert expected in said(capsys)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [((0.9, 0.9), "90% interval"), ((0.9, 0.999), "interval (levels differ)")],
+)
+def test_the_level_of_an_interval_is_that_of_its_run(here, capsys, levels, expected):
+    for name, level in zip("ab", levels, strict=True):
+        make_run("outputs", name, manifest={"confidence": level, "model": name})
+    assert main(["compare"]) == 0
+    assert f" {expected} " in line_of(said(capsys), "rank")
+
+
+def test_two_data_sets_of_one_name_have_two_titles(here, capsys):
+    for letter in "ef":
+        data = MANIFEST["dataset"] | {"fingerprint": letter * 64}
+        make_run("outputs", letter, manifest={"dataset": data})
+    assert main(["compare"]) == 0
+    text = said(capsys)
+    assert "shop eeeeeeee: " in text and "shop ffffffff: " in text
+
+
+def test_what_the_label_says_is_no_column_also_with_all(here, capsys):
+    make_run("outputs", "a", manifest={"model": "knn"})
+    make_run("outputs", "b", manifest={"model": "svm"})
+    assert main(["compare", "--all"]) == 0
+    assert "name" not in line_of(said(capsys), "rank")
+
+
 def test_baselines_stand_last_without_a_rank(three, capsys):
     assert main(["compare"]) == 0
     text = said(capsys)
@@ -184,6 +236,22 @@ def test_next_commands_name_real_runs(three, capsys):
     assert "segexp compare outputs --html comparison.html" in text
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("failed", "segexp resume 'my sweep' --retry-failed "),
+        ("interrupted", "segexp resume 'my sweep' "),
+    ],
+)
+def test_a_cell_that_never_ran_is_resumed_by_its_sweep(three, capsys, status, expected):
+    Path("my sweep").mkdir()
+    Path("my sweep", SWEEP).touch()
+    comparison = compare(*gather(["outputs"]))
+    problem = Problem("my sweep [model=knn a=[1, 2]]", status, "out of memory")
+    print_next(replace(comparison, problems=(problem,)), ["outputs"])
+    assert f"  {expected}   # go on" in said(capsys)
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 120])
 def test_a_table_fits_into_the_terminal(here, capsys, monkeypatch, width):
     for i in range(3):
@@ -230,6 +298,46 @@ def test_csv_has_a_line_for_each_run_and_baseline(three, capsys):
     rows = list(csv.DictReader(io.StringIO(said(capsys))))
     assert [row["run"] for row in rows] == ["lightgbm", "xgboost", "knn", "dummy"]
     assert float(rows[0]["mean"]) == pytest.approx(0.75)
+
+
+def test_csv_says_how_it_was_tested(three, capsys):
+    assert main(["compare", "--csv", "--alpha", "0.1"]) == 0
+    first = next(csv.DictReader(io.StringIO(said(capsys))))
+    facts = ("reference", "alpha", "confidence", "rope", "n_folds", "synthetic", "reason")
+    assert [first[name] for name in facts] == [
+        "lightgbm", "0.1", "0.95", "0.01", "5", "false", "",
+    ]  # fmt: skip
+
+
+def test_texts_of_csv_are_in_quotes_and_numbers_are_not(three, capsys):
+    assert main(["compare", "--csv"]) == 0
+    assert ',1,"lightgbm",' in said(capsys)
+
+
+@pytest.mark.parametrize("name", ["md", "latex"])
+def test_customers_that_are_made_up_are_told(here, capsys, name):
+    make_run("outputs", "a", manifest={"dataset": MANIFEST["dataset"] | {"synthetic": True}})
+    assert main(["compare", f"--{name}"]) == 0
+    assert "synthetic customers" in said(capsys)
+
+
+@pytest.mark.parametrize("name", ["md", "latex"])
+def test_ranks_across_data_sets_are_a_table(here, capsys, name):
+    for shop, letter in (("north", "a"), ("south", "b")):
+        data = MANIFEST["dataset"] | {"name": shop, "fingerprint": letter * 64}
+        for place, model in enumerate(("knn", "svm", "mlp")):
+            made = {"model": model, "dataset": data}
+            make_run("outputs", f"{shop}-{model}", place / 10, manifest=made)
+    assert main(["compare", f"--{name}"]) == 0
+    text = said(capsys)
+    assert re.search(r"mlp\W+1\.00\W+1\.0\W+1\.0\W", text)
+
+
+def test_markdown_names_what_it_leaves_out(here, capsys):
+    for name in "ab":
+        make_run("outputs", name, extra={"kappa": 0.5}, config={f"key{i}": name for i in range(9)})
+    assert main(["compare", "--md"]) == 0
+    assert "with --all: key6, key7, key8" in said(capsys)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -287,6 +395,11 @@ def test_a_text_is_no_formula(text):
     assert defused(text).startswith("'")
 
 
+@pytest.mark.parametrize("text", ["a;=1+1", "a\t=1+1", "a; -1", 'a;"=1'])
+def test_no_part_of_a_text_is_a_formula(text):
+    assert re.search(r"""^a[;\ufffd][" ]?'[=-]""", defused(text))
+
+
 @pytest.mark.parametrize("value", [-0.5, 3, 1e-9])
 def test_a_number_stays_a_number(value):
     assert defused(value) == value
@@ -295,6 +408,8 @@ def test_a_number_stays_a_number(value):
 @pytest.fixture
 def hostile(three):
     """A run whose name, config and segments mean harm."""
+    for path in Path("outputs").glob("*/manifest.json"):  # else it has a table of its own
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"segments": {HOSTILE: 3}}))
     make_run(
         "outputs", "h", 0.2, manifest={"name": HOSTILE, "segments": {HOSTILE: 3}},
         config={HOSTILE: HOSTILE, "text": "[a](javascript:alert) | b"},
@@ -438,6 +553,8 @@ def test_nothing_to_compare_is_one_line(here, capsys, words):
         (["compare", "--baseline", "kn"], "did you mean 'knn'?"),
         (["compare", "--alpha", "2"], "the level must lie between 0 and 1"),
         (["compare", "--html", "page.txt"], "must end in .html"),
+        (["compare", "outputs", "--csv", "t.txt"], "a file of --csv must end in .csv"),
+        (["diff", "outputs/a", "outputs/../outputs/a"], "this is the same run"),
         (["compare", "--html", "no/page.html"], "there is no folder no"),
         (["diff", "outputs/a", "outputs"], "outputs holds 3 runs and diff takes one"),
         (["diff", "outputs/a", "outputs/zz"], "there is no such folder"),
@@ -487,6 +604,11 @@ def test_diff_says_where_nothing_can_be_tested(three, capsys):
     make_run("outputs", "e", files={"scores.csv": _scores(LEVELS)})
     assert main(["diff", "outputs/d", "outputs/e"]) == 0
     assert "a and b differ by +0.1000 on every fold; nothing to test" in said(capsys)
+
+
+def test_diff_says_who_lacks_the_metric(three, capsys):
+    assert main(["diff", "outputs/a", "outputs/c", "--metric", "silhouette"]) == 0
+    assert "\na and b have no silhouette\n" in said(capsys)
 
 
 def test_diff_draws_every_fold(three, capsys):

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -162,6 +163,17 @@ def test_a_sweep_names_its_cells_and_tells_of_those_without_a_run(tmp_path):
     assert "model=b" in problem.path
 
 
+def test_a_cell_that_goes_on_is_told_once(tmp_path):
+    cell = {"words": ["model=a"], "config_hash": "1a2b", "status": "running", "cause": None}
+    with runs.new_sweep(
+        tmp_path, "sweep", {"words": [], "cells": [cell | {"path": None}]}
+    ) as sweep:
+        path = make_run(tmp_path).rename(sweep.path / "tree-1a2b")
+        edit(path, runs.MANIFEST, status="running")
+        _, (problem,) = gather([str(tmp_path)])
+    assert (problem.path, problem.status) == (str(path), "running")
+
+
 # Directories that are no row.
 
 
@@ -217,6 +229,11 @@ def circle(path, name):
     (path / name).symlink_to(name)
 
 
+def dangle(path, name):
+    (path / name).unlink()
+    (path / name).symlink_to("nowhere")
+
+
 def pipe(path, name):
     (path / name).unlink()
     os.mkfifo(path / name)
@@ -256,6 +273,15 @@ HOSTILE = {
     "link that leads out": lambda path: leave(path, runs.SCORES),
     "manifest that leads out": lambda path: leave(path, runs.MANIFEST),
     "config that leads out": lambda path: leave(path, runs.CONFIG),
+    "manifest that leads nowhere": lambda path: dangle(path, runs.MANIFEST),
+    "manifest in a circle": lambda path: circle(path, runs.MANIFEST),
+    "unknown protocol": lambda path: edit(path, runs.MANIFEST, split=SPLIT | {"protocol": "x"}),
+    "holdout without a share": lambda path: edit(
+        path, runs.MANIFEST, split=SPLIT | {"protocol": "holdout"}
+    ),
+    "above what a metric can be": lambda path: append(path, runs.SCORES, "0,0,f1_macro,1.1\n"),
+    "below what a metric can be": lambda path: append(path, runs.SCORES, "0,0,log_loss,-1\n"),
+    "larger than is believed": lambda path: append(path, runs.SCORES, "0,0,log_loss,1e101\n"),
     "links in a circle": lambda path: circle(path, runs.SCORES),
     "pipe": lambda path: pipe(path, runs.CONFIG),
     "folder": lambda path: ((path / runs.TIMINGS).unlink(), (path / runs.TIMINGS).mkdir()),
@@ -292,6 +318,27 @@ def test_a_link_within_the_run_is_followed(tmp_path):
     assert len(gather([str(path)])[0]) == 1
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_told(tmp_path):
+    closed = make_run(tmp_path, model="closed")
+    make_run(tmp_path, model="good")
+    closed.chmod(0)
+    try:
+        entries, (problem,) = gather([str(tmp_path)])
+    finally:
+        closed.chmod(0o700)
+    assert len(entries) == 1
+    assert (problem.path, problem.status) == (str(closed), UNREADABLE)
+
+
+@pytest.mark.parametrize("label", ["A\u2028B", "A\x85", "A\nB", "A,B"])
+def test_labels_may_hold_any_separator(tmp_path, label):
+    make_run(tmp_path, scores={f"recall[{label}]": BASE})
+    (entry,), problems = gather([str(tmp_path)])
+    assert f"recall[{label}]" in entry.values
+    assert problems == []
+
+
 def test_predictions_are_never_read(tmp_path):
     path = make_run(tmp_path)
     (path / runs.PREDICTIONS).write_text("nothing")
@@ -314,6 +361,9 @@ def test_a_value_that_is_not_defined_is_nan(tmp_path):
         ({"dataset": {"synthetic": True}}, "synthetic"),
         ({"dataset": {"name": "mall"}}, "another data set: mall"),
         ({"split": {"hash": "f" * 16, "split_seed": 1}}, "other folds .*split seed 1"),
+        ({"dataset": {"roles": {"target": ["Var_1"]}}}, "another target: the segments of Var_1"),
+        ({"segments": {"A": 50, "B": 50}}, "other known segments: A 50, B 50 of 100 rows"),
+        ({"dataset": {"n_rows": 99}}, "other known segments: A 60, B 40 of 99 rows"),
     ],
 )
 def test_what_is_not_comparable_stands_in_a_table_of_its_own(tmp_path, other, reason):
@@ -361,6 +411,16 @@ def test_a_clusterer_that_misses_a_constraint_comes_last(tmp_path):
     table = only_table(tmp_path)
     assert labels(table) == ["few", "many"]
     assert table.rows[1].usable == tuple(missed)
+
+
+def test_a_clusterer_without_the_metric_does_not_vanish_from_a_table(tmp_path):
+    make_run(tmp_path, [0.2] * 5, model="kmeans", scores={"accuracy": BASE}, **CLUSTERER)
+    other = CLUSTERER | {"metric": "shadow"}
+    make_run(tmp_path, model="one", scores={"accuracy": BASE}, **other)
+    found = compare_all(tmp_path)
+    assert [len(table.rows) for table in found.tables] == [2, 1]
+    (problem,) = found.problems
+    assert problem.cause == "it has no value of silhouette; it is ranked by accuracy only"
 
 
 def test_runs_are_ranked_by_the_metric_on_which_they_agree(tmp_path):
@@ -417,14 +477,31 @@ def test_seeds_of_one_config_are_one_row(tmp_path):
 
 
 def test_the_same_seed_twice_is_two_rows(tmp_path):
-    make_run(tmp_path), make_run(tmp_path)
+    make_run(tmp_path)
+    edit(make_run(tmp_path), runs.MANIFEST, start="2030-01-01T00:00:00+00:00")
     assert labels(only_table(tmp_path)) == ["tree tree0", "tree tree0 #2"]
+
+
+def test_a_copy_of_a_run_counts_once_and_that_is_said(tmp_path):
+    path = make_run(tmp_path)
+    shutil.copytree(path, path.with_name("copy"))
+    (row,) = only_table(tmp_path).rows
+    assert len(row.entries) == 1
+    assert only_table(tmp_path).notes == ("tree: 2 copies of one run, counted once",)
 
 
 def test_another_random_state_than_the_seed_is_another_config(tmp_path):
     own = {"name": "tree", "estimator": {"random_state": 7}}
     make_run(tmp_path), make_run(tmp_path, seed=1, config={"model": own})
     assert len(only_table(tmp_path).rows) == 2
+
+
+def test_a_random_state_that_was_set_may_equal_the_seed(tmp_path):
+    own = {"name": "tree", "estimator": {"random_state": 1}}
+    for seed in (1, 2, 3):
+        make_run(tmp_path, shifted(seed / 100), seed=seed, config={"model": own})
+    (row,) = only_table(tmp_path).rows
+    assert len(row.entries) == 3
 
 
 def varying(folder, **options):
@@ -550,6 +627,67 @@ def test_a_fold_without_a_value_is_left_out(tmp_path):
     assert only_table(tmp_path).rows[1].to_best.n == 4
 
 
+def test_a_row_with_undefined_folds_comes_after_the_complete_ones(tmp_path):
+    make_run(tmp_path, model="whole")
+    make_run(tmp_path, [math.nan] * 3 + [0.9, 0.8], model="part")
+    table = only_table(tmp_path)
+    assert labels(table) == ["whole", "part"]
+    assert "part: defined on 2 of 5 folds" in table.notes[0]
+    part = table.rows[1]
+    assert part.to_best.mean == pytest.approx(part.mean - np.mean(BASE[3:]))
+
+
+def test_seeds_are_averaged_over_the_folds_that_all_define(tmp_path):
+    make_run(tmp_path, [math.nan, 0.2, 0.2, 0.2, 0.3])
+    make_run(tmp_path, [0.9, math.nan, 0.4, 0.4, 0.5], seed=1)
+    (row,) = only_table(tmp_path).rows
+    assert row.mean == pytest.approx(np.nanmean(row.values("accuracy")))
+    assert row.seed_std == pytest.approx(np.std([0.7 / 3, 1.3 / 3], ddof=1))
+
+
+def test_a_row_with_one_defined_fold_is_not_tested_and_that_is_said(tmp_path):
+    make_run(tmp_path, model="whole"), make_run(tmp_path, shifted(-0.2), model="far")
+    make_run(tmp_path, [math.nan] * 4 + [0.9], model="one")
+    table = only_table(tmp_path)
+    assert [row.is_tested for row in table.rows] == [False, True, False]
+    assert "not tested, because fewer than two folds are defined: one" in table.notes
+
+
+def test_internal_metrics_of_two_feature_spaces_are_not_compared(tmp_path):
+    for model, space in {"a": "1", "b": "2"}.items():
+        make_run(tmp_path, BASE, model=model, scores={"accuracy": BASE}, feature_space=space,
+                 **CLUSTERER)  # fmt: skip
+    (a, b), _ = gather([str(tmp_path)])
+    assert "two feature spaces" in diff(a, b).comparable
+    assert diff(a, b).paired is None
+    by_accuracy = diff(a, b, metric="accuracy")
+    assert by_accuracy.paired is not None
+    assert "not compared by silhouette" in by_accuracy.notes[0]
+
+
+def test_other_targets_are_not_compared(tmp_path):
+    make_run(tmp_path, model="a")
+    make_run(tmp_path, model="b", dataset={"roles": {"target": ["Var_1"]}})
+    (a, b), _ = gather([str(tmp_path)])
+    assert diff(a, b).comparable == "other targets: none and Var_1"
+
+
+def test_two_runs_are_compared_on_the_folds_that_both_define(tmp_path):
+    make_run(tmp_path, model="a")
+    make_run(tmp_path, [math.nan, *shifted(-0.1)[1:]], model="b")
+    (a, b), _ = gather([str(tmp_path)])
+    (row,) = diff(a, b).metrics.to_dict("records")
+    assert row["difference"] == pytest.approx(row["a"] - row["b"])
+    assert "4 of 5 folds" in diff(a, b).notes[0]
+
+
+def test_what_counts_as_equal_is_checked_for_two_runs(tmp_path):
+    make_run(tmp_path)
+    (a,), _ = gather([str(tmp_path)])
+    with pytest.raises(ConfigError, match="must be 0 or more"):
+        diff(a, a, rope=-1)
+
+
 def test_other_folds_have_no_paired_difference(tmp_path):
     make_run(tmp_path, model="a"), make_run(tmp_path, model="b", split={"hash": "0" * 16})
     first, second = (table.rows[0] for table in compare_all(tmp_path).tables)
@@ -629,6 +767,33 @@ def test_without_a_difference_between_ranks_nothing_is_separated():
     assert found.groups == (("a", "b", "c"),)
 
 
+@pytest.mark.parametrize(("n", "p"), [(2, 1 / 6), (3, 1 / 36), (7, 6**-6)])
+def test_the_same_order_everywhere_has_its_exact_chance(n, p):
+    names = [str(i) for i in range(n)]
+    found = rank_across([[0.3, 0.2, 0.1]] * n, names, ["a", "b", "c"], "accuracy", 0.05)
+    assert found.friedman_p == pytest.approx(p)
+
+
+@pytest.mark.parametrize(("n", "k"), [(9, 5), (10, 10), (12, 3), (400, 12)])
+def test_the_chance_of_equal_models_is_never_zero(n, k):
+    names = [[str(i) for i in range(size)] for size in (n, k)]
+    assert 0 < rank_across([list(range(k))] * n, *names, "accuracy", 0.05).friedman_p < 0.001
+
+
+@pytest.mark.parametrize(
+    ("ranks", "p"),
+    [
+        ([[1, 2, 3]] * 2 + [[2, 1, 3]], 0.194),  # chi square 4.667
+        ([[1, 2, 3]] * 6 + [[2, 3, 1], [3, 1, 2]], 0.047),  # chi square 6.25, drawn
+    ],
+)
+def test_levels_are_those_of_the_published_table(ranks, p):
+    """Friedman (1937), table of exact probabilities for three ranks."""
+    names = [str(i) for i in range(len(ranks))]
+    found = rank_across(ranks, names, ["a", "b", "c"], "log_loss", 0.05)
+    assert found.friedman_p == pytest.approx(p, abs=4e-3)
+
+
 def test_configs_are_ranked_across_data_sets(tmp_path):
     for name in ("demo", "mall", "retail"):
         for place, model in enumerate("abc"):
@@ -639,10 +804,38 @@ def test_configs_are_ranked_across_data_sets(tmp_path):
     assert dict(zip(found.labels, found.mean_ranks, strict=True)) == {"a": 1, "b": 2, "c": 3}
 
 
+def test_a_clusterer_that_misses_a_constraint_ranks_last_on_each_data_set(tmp_path):
+    for name in ("demo", "mall"):
+        for model, value in {"many": 0.9, "b": 0.3, "c": 0.2}.items():
+            missed = ["too many"] if model == "many" else []
+            make_run(tmp_path, [value] * 5, model=model, segments={}, dataset={"name": name},
+                     constraints_missed=missed, **CLUSTERER)  # fmt: skip
+    found = compare_all(tmp_path).ranks
+    assert dict(zip(found.labels, found.mean_ranks, strict=True)) == {"b": 1, "c": 2, "many": 3}
+
+
+def test_it_is_said_why_there_are_no_ranks(tmp_path):
+    make_run(tmp_path, model="a"), make_run(tmp_path, model="a", dataset={"name": "mall"})
+    found = compare_all(tmp_path)
+    assert found.ranks is None
+    assert "1 of 1 configs are judged on each of the 2 data sets" in found.note
+
+
+def test_it_is_said_what_the_ranks_leave_out(tmp_path):
+    for name in ("demo", "mall"):
+        for model in "abc":
+            make_run(tmp_path, model=model, dataset={"name": name})
+    make_run(tmp_path, model="d")
+    found = compare_all(tmp_path)
+    assert set(found.ranks.labels) == set("abc")
+    assert found.note.endswith("not judged on every data set: d")
+
+
 def test_one_data_set_has_no_ranks(tmp_path):
     for model in "abc":
         make_run(tmp_path, model=model)
     assert compare_all(tmp_path).ranks is None
+    assert compare_all(tmp_path).note == ""
 
 
 # Two runs, and plain values.
@@ -651,11 +844,11 @@ def test_one_data_set_has_no_ranks(tmp_path):
 def test_diff_tells_what_differs(tmp_path):
     make_run(tmp_path, model="a", scores={"log_loss": [1.0, 1.1, 1.0, 1.2, 1.0]})
     make_run(tmp_path, shifted(-0.2), model="b", scores={"log_loss": [2.0] * 5},
-             versions={"segexp": "0.2.0"}, dataset={"n_rows": 99})  # fmt: skip
+             versions={"segexp": "0.2.0"}, dataset={"n_features": 4})  # fmt: skip
     (a, b), _ = gather([str(tmp_path)])
     found = diff(a, b)
     assert ("model.name", "a", "b") in found.config
-    assert found.data == [("n_rows", 100, 99)]
+    assert found.data == [("n_features", 3, 4)]
     assert found.environment == [("segexp", "0.1.0", "0.2.0")]
     assert found.metrics["metric"].tolist() == ["accuracy", "log_loss"]
     assert (found.metrics["difference"] > 0).all()

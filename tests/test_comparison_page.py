@@ -29,13 +29,16 @@ def entry(path: Path, accuracy: float, seconds: float, **config: Any) -> Entry:
     return Entry(
         path=path,
         label=path.name,
-        manifest={"seed": 1, "tags": ["march"], "segments": {"A": 1972, "B": 1858}},
+        manifest={
+            "seed": 1, "tags": ["march"], "segments": {"A": 1972, "B": 1858}, "confidence": 0.95,
+            "model": config.get("model"),
+        },
         config=config,
         values=values,
         folds=tuple((0, fold) for fold in range(5)),
         summary={},
         fit_seconds=seconds,
-    )
+    )  # fmt: skip
 
 
 def row(found: Entry, rank: int | None, *, tied: bool = False, behind: float = 0.0) -> Row:
@@ -126,6 +129,77 @@ def test_the_best_and_its_ties_are_told_in_a_sentence(comparison):
     assert "1 other cannot be told from it." in page
 
 
+def test_rows_that_were_not_tested_are_named(folder):
+    rows = (row(entry(folder / "a", 0.5, 1.0), 1), row(entry(folder / "b", 0.4, 1.0), 2),
+            row(entry(folder / "c", 0.3, 1.0), 3, behind=0.2))  # fmt: skip
+    page = comparison_page(Comparison((table(*rows),), None, ()))
+    assert "no other config that was tested is tied with it; not tested: b." in page
+
+
+def test_intervals_have_their_own_levels(folder):
+    rows = [row(entry(folder / "a", 0.5, 1.0), 1), row(entry(folder / "b", 0.4, 1.0), 2, behind=1)]
+    for found in rows:
+        found.entries[0].manifest.update(confidence=0.8)
+    page = comparison_page(Comparison((table(*rows, alpha=0.01),), None, ()))
+    assert "(80% interval" in page and "corrected 99% interval" in page and "95%" not in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "missed", "is_last"),
+    [
+        ("classification", ((), ("noise",)), False),
+        ("clustering", (("noise",), ("noise",)), False),
+        ("clustering", ((), ("noise",)), True),
+    ],
+)
+def test_rows_that_miss_a_constraint_are_last_only_where_others_do_not(
+    folder, kind, missed, is_last
+):
+    rows = [
+        replace(row(entry(folder / f"{i}", 0.5, 1.0), i), usable=texts)
+        for i, texts in enumerate(missed, start=1)
+    ]
+    page = comparison_page(Comparison((table(*rows, kind=kind),), None, ()))
+    assert ("such rows rank last" in page) is is_last
+
+
+def test_one_setting_that_is_the_label_is_no_column(folder):
+    rows = [row(entry(folder / name, 0.5, 1.0, model=name), i) for i, name in enumerate("ab", 1)]
+    assert "config key model" not in comparison_page(Comparison((table(*rows),), None, ()))
+
+
+def test_the_page_does_not_tell_where_data_lie(folder):
+    places = {
+        "run.outputs": "/home/me",
+        "dataset.path": "/home/me/x.csv",
+        "dataset.url": "/home/me",
+    }
+    rows = [row(entry(folder / "a", 0.5, 1.0, **places), 1), row(entry(folder / "b", 0.4, 1.0), 2)]
+    problem = Problem(f"{folder}/sweep [model=a/b]", "failed", "")
+    page = comparison_page(Comparison((table(*rows),), None, (problem,)), folder)
+    assert "/home/me" not in page and str(folder) not in page
+    assert ">sweep [model=<wbr>a/<wbr>b]<" in page
+
+
+def test_a_run_with_only_the_root_in_common_is_not_linked(folder):
+    far = row(entry(Path("/elsewhere/run"), 0.5, 1.0), 1)
+    page = comparison_page(Comparison((table(far),), None, ()), folder)
+    assert links(page) == [] and "elsewhere" not in page
+
+
+def test_a_config_without_a_rank_is_no_baseline(folder):
+    rows = (row(entry(folder / "a", 0.5, 1.0, model="a"), 1),
+            replace(row(entry(folder / "b", 0.4, 1.0, model="b"), None), mean=None))  # fmt: skip
+    assert 'mark baseline"' not in comparison_page(Comparison((table(*rows),), None, ()))
+
+
+def test_what_a_filter_looks_for_first_is_not_cut(folder):
+    long = row(entry(folder / "a", 0.5, 1.0, **{f"k{i}": "x" * 100 for i in range(20)}), 1)
+    long.entries[0].manifest.update(model="lightgbm")
+    page = comparison_page(Comparison((table(replace(long, tied_with_best=True)),), None, ()))
+    assert 'data-words="tied a model=lightgbm ' in page
+
+
 def test_one_config_is_not_the_best_of_any(folder):
     alone = table(row(entry(folder / "tree", 0.5, 1.0), 1))
     assert "The only one: tree with 0.5000" in comparison_page(Comparison((alone,), None, ()))
@@ -197,7 +271,7 @@ def test_hostile_text_adds_no_element(comparison, hostile_page):
     names = {tag for tag, _ in Tags(comparison_page(comparison)).tags}
     tags = Tags(hostile_page).tags
     # The only image is the figure of the ranks.
-    assert {tag for tag, _ in tags} <= names | {"img", "noscript"}
+    assert {tag for tag, _ in tags} <= names | {"img", "noscript", "wbr"}
     assert [attrs["class"] for tag, attrs in tags if tag == "img"] == ["picture"]
     assert not any(name.startswith("on") for _, attrs in tags for name in attrs)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segexp.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from segexp.comparison import Comparison
+    from segexp.comparison import Comparison, Table
 
 
 def execute(
@@ -47,6 +49,7 @@ def execute(
     comparison = compare(
         entries, problems, metric=metric, baseline=baseline, alpha=alpha, rope=rope, all_keys=every
     )
+    comparison = replace(comparison, tables=_told_apart(comparison.tables))
     if not comparison.tables:
         raise RunError(_nothing(comparison, folders))
     # Files first: a reader who stops (`| head`) does not keep them from being written.
@@ -77,16 +80,36 @@ def _sorted(words: Sequence[str], formats: Sequence[str]) -> tuple[list[str], di
 
     folders: list[str] = []
     files: dict[str, Path] = {}
+    unnamed: list[str] = []  # look like files
     for word in words:
         path = Path(word)
         format_ = next((f for f in formats if FORMATS[f][0] == path.suffix.lower()), None)
-        if format_ is None or path.is_dir():
+        if path.is_dir() or glob.has_magic(word) or (format_ is None and not path.suffix):
             folders.append(word)
+        elif format_ is None:
+            unnamed.append(word)
         elif format_ in files:
             raise ConfigError(f"--{format_} takes one file, got {files[format_]} and {path}")
         else:
             files[format_] = path
-    return folders or ["outputs"], files
+    waiting = [f"a file of --{f} must end in {FORMATS[f][0]}" for f in formats if f not in files]
+    if unnamed and waiting:
+        raise ConfigError(f"{unnamed[0]} is no folder; {', '.join(waiting)}")
+    return [*folders, *unnamed] or ["outputs"], files
+
+
+def _told_apart(tables: Sequence[Table]) -> tuple[Table, ...]:
+    """Return tables with the fingerprint in the title where several data sets have one name."""
+    data = [table.rows[0].entries[0].manifest["dataset"] for table in tables]
+    prints: dict[str, set[str]] = {}
+    for one in data:
+        prints.setdefault(one["name"], set()).add(one["fingerprint"])
+    return tuple(
+        replace(table, title=table.title.replace(name, f"{name} {one['fingerprint'][:8]}", 1))
+        if len(prints[name := one["name"]]) > 1
+        else table
+        for table, one in zip(tables, data, strict=True)
+    )
 
 
 def _nothing(comparison: Comparison, folders: Sequence[str]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segexp.cli.console import add_row, clean, number, say, show_table, table
@@ -50,6 +52,10 @@ class Grid:
     n_baselines: int
     left_out: tuple[str, ...]  # names of config keys and metrics that only --all shows
 
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the texts row by row."""
+        return list(zip(*(column.cells for column in self.columns), strict=True))
+
 
 def grid_of(table: Table, every: bool = False) -> Grid:
     """Lay out a table: rank, tie, run, what differs, metrics, seconds.
@@ -67,12 +73,11 @@ def grid_of(table: Table, every: bool = False) -> Grid:
         return Column(name, tuple(of(row) for row in rows), not text, leaves)
 
     keys = list(dict.fromkeys(key for row in shown for key in row.varying))
-    if not every:  # what every label says already is no column
+    if not every or len(keys) == 1:  # what every label says already is no column
         keys = [key for key in keys if not all(_is_said(row, key) for row in shown)]
     kept = keys if every else keys[:MOST_KEYS]
     beside = [name for name in table.metrics if name != table.metric]
     more = beside if every else [name for name in _BESIDE[table.kind] if name in beside]
-    level = _confidence(table)
     columns = [
         column("rank", lambda row: "" if row.rank is None else str(row.rank)),
         column("", lambda row: TIE if row.tied_with_best and row.rank != 1 else "", text=True),
@@ -83,7 +88,7 @@ def grid_of(table: Table, every: bool = False) -> Grid:
         ),
         column(directed(table.metric), lambda row: number(row.mean)),
         column("sd", lambda row: number(row.std), 8),
-        column(f"{level}interval", lambda row: span(row.interval), 5),
+        column(_interval_name(table), lambda row: span(row.interval), 5),
     ]
     if any(len(row.entries) > 1 for row in rows):
         columns += [
@@ -138,11 +143,12 @@ def _setting(row: Row, key: str, every: bool) -> str:
     return text if every or len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def _confidence(table: Table) -> str:
-    levels = {row.entries[0].manifest.get("confidence") for row in table.rows}
-    if len(levels) == 1 and isinstance(level := levels.pop(), float):
-        return f"{level:.0%} "
-    return ""
+def _interval_name(table: Table) -> str:
+    levels = {entry.manifest.get("confidence") for row in table.rows for entry in row.entries}
+    if len(levels) > 1:
+        return "interval (levels differ)"
+    level = levels.pop()
+    return f"{100 * level:g}% interval" if isinstance(level, float) else "interval"
 
 
 def plain(value: Any) -> str:
@@ -205,22 +211,26 @@ def short_names(keys: Sequence[str]) -> list[str]:
 def words_of(table: Table) -> list[str]:
     """Say what the marks of a table mean, and what a reader must know."""
     best = table.rows[0]
-    others = [row for row in table.rows[1:] if row.rank is not None]
-    tested = [row for row in table.rows if row.to_best is not None and row.to_best.p is not None]
+    others = [row for row in table.rows[1:] if _is_told(row, table)]
+    untested = [row.label for row in table.rows[1:] if not _is_told(row, table)]
+    tested = [row for row in others if row.is_tested]
     lines = list(table.notes)
-    same = [row for row in others if row.tied_with_best and not tested]
-    if same:
+    if others and not tested:
         lines.append(f"{TIE}: no fold differs from the best, {best.label}")
-    if others and tested:
+    if tested:
+        other_runs = "other runs that were tested" if untested else "other runs"
         ties = sum(row.tied_with_best for row in others)
-        many = f"{len(others)} other runs are" if len(others) > 1 else "other run is"
         if ties == 0:
-            said = f"every other run is separable from the best, {best.label}"
+            every = other_runs.replace("runs", "run").replace("were", "was")
+            said = f"every {every} is separable from the best, {best.label}"
+        elif ties == len(others) == 1:
+            said = f"the other run is not separable from the best ({TIE})"
         elif ties == len(others):
-            said = f"the {many} not separable from the best ({TIE})"
+            said = f"the {ties} {other_runs} are not separable from the best ({TIE})"
         else:
             are = "is" if ties == 1 else "are"
-            said = f"{ties} of the {many[:-4]} {are} not separable from the best ({TIE})"
+            some_of = f"{ties} of the {len(others)} {other_runs}"
+            said = f"{some_of} {are} not separable from the best ({TIE})"
         lines.append(
             f"{said}: corrected resampled t-test, paired on {table.n_folds} folds, "
             f"{'Holm-corrected, ' if len(tested) > 1 else ''}level {table.alpha:g}"
@@ -232,17 +242,24 @@ def words_of(table: Table) -> list[str]:
         )
     if table.reference and table.reference != best.label:
         lines.append(f"differences are to {table.reference}; positive is better")
-    lines += [
-        f"{row.label} is no usable segmentation, and stands last: {'; '.join(row.usable)}"
-        for row in table.rows
-        if row.usable
-    ]
+    if untested and tested:
+        lines.append(f"not tested against the best: {some(untested)}")
+    last = table.kind == "clustering" and not all(row.usable for row in table.rows)
+    how = "is no usable segmentation, and stands last" if last else "misses"
+    lines += [f"{row.label} {how}: {'; '.join(row.usable)}" for row in table.rows if row.usable]
     return lines
+
+
+def _is_told(row: Row, table: Table) -> bool:
+    """Return whether it is known if a row is separable from the best."""
+    return row.is_tested or row.tied_with_best or row.label == table.reference
 
 
 def ranks_words(ranks: Ranks) -> str:
     """Say what the ranks across data sets show."""
-    said = f"Friedman's test over {len(ranks.datasets)} data sets: p {number(ranks.friedman_p)}"
+    said = (
+        f"Friedman's test over {len(ranks.datasets)} data sets: p {probability(ranks.friedman_p)}"
+    )
     if ranks.critical_difference is None:
         return f"{said}; no difference between mean ranks is more than luck"
     groups = "; ".join(", ".join(group) for group in ranks.groups) or "none"
@@ -250,6 +267,31 @@ def ranks_words(ranks: Ranks) -> str:
         f"{said}; mean ranks differ by more than luck from {number(ranks.critical_difference, 2)} "
         f"on (Nemenyi's test); not separable: {groups}"
     )
+
+
+def ranks_title(ranks: Ranks) -> str:
+    """Return what stands above the ranks."""
+    return f"ranks across data sets by {ranks.metric}: 1 is best"
+
+
+def ranks_grid(ranks: Ranks) -> Grid:
+    """Lay out the ranks across data sets, the best mean first."""
+    order = sorted(range(len(ranks.labels)), key=lambda i: float(ranks.mean_ranks[i]))
+    columns = (
+        Column("run", tuple(ranks.labels[i] for i in order), is_number=False),
+        Column("mean rank", tuple(number(float(ranks.mean_ranks[i]), 2) for i in order)),
+        *(
+            Column(name, tuple(number(float(ranks.ranks[row, i]), 1) for i in order), leaves=1)
+            for row, name in enumerate(ranks.datasets)
+        ),
+    )
+    return Grid(columns, len(order), 0, ())
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """Return the first names, and how many there are beyond."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 # --------------------------------------------------------------------------------------
@@ -321,6 +363,9 @@ def print_comparison(comparison: Comparison, every: bool) -> None:
         _print_table(found, every)
     if comparison.ranks is not None:
         _print_ranks(comparison.ranks)
+    if comparison.note:
+        say(comparison.note)
+        say()
     print_problems(comparison.problems, every)
 
 
@@ -341,26 +386,12 @@ def _print_table(found: Table, every: bool) -> None:
     if too_wide:
         say(f"left out for want of width: {', '.join(too_wide)}; --csv or --html shows them")
     if grid.left_out:
-        say(f"with --all: {_some(grid.left_out)}")
+        say(f"with --all: {some(grid.left_out)}")
     say()
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
-
-
 def _print_ranks(ranks: Ranks) -> None:
-    order = sorted(range(len(ranks.labels)), key=lambda i: float(ranks.mean_ranks[i]))
-    columns = [
-        Column("run", tuple(ranks.labels[i] for i in order), is_number=False),
-        Column("mean rank", tuple(number(float(ranks.mean_ranks[i]), 2) for i in order)),
-        *(
-            Column(name, tuple(number(float(ranks.ranks[row, i]), 1) for i in order), leaves=1)
-            for row, name in enumerate(ranks.datasets)
-        ),
-    ]
-    show_columns(f"ranks across data sets by {ranks.metric}: 1 is best", columns)
+    show_columns(ranks_title(ranks), ranks_grid(ranks).columns)
     say(ranks_words(ranks))
     say()
 
@@ -381,8 +412,6 @@ def print_problems(problems: Sequence[Problem], every: bool = False) -> None:
 
 def print_next(comparison: Comparison, words: Sequence[str]) -> None:
     """Print what to type next."""
-    from segexp.runs import FAILED, INTERRUPTED, KILLED
-
     commands = []
     first = comparison.tables[0].rows
     if first:
@@ -393,9 +422,21 @@ def print_next(comparison: Comparison, words: Sequence[str]) -> None:
         commands.append((["segexp", "diff", *paths], "the first two, fold by fold"))
     page = ["segexp", "compare", *words, "--html", "comparison.html"]
     commands.append((page, "a page to sort, filter and send"))
-    stopped = [p.path for p in comparison.problems if p.status in (FAILED, INTERRUPTED, KILLED)]
-    if stopped:
-        commands.append((["segexp", "resume", stopped[0]], "go on with what did not finish"))
+    if resumed := next(filter(None, map(_resume, comparison.problems)), None):
+        commands.append((resumed, "go on with what did not finish"))
     say("next:", style="bold")
     for command, why in commands:
         say(f"  {clean(shlex.join(command))}    # {why}")
+
+
+def _resume(problem: Problem) -> list[str]:
+    """Return the command that goes on with a run or with the sweep of a cell; [] for none."""
+    from segexp.runs import FAILED, INTERRUPTED, KILLED, is_sweep
+
+    if problem.status not in (FAILED, INTERRUPTED, KILLED):
+        return []
+    # A cell that never became a run is told as its sweep and [its words].
+    places = [found.start() for found in re.finditer(r" \[", problem.path)]
+    sweep = next((p for i in places if is_sweep(Path(p := problem.path[:i]))), None)
+    again = ["--retry-failed"] if sweep and problem.status == FAILED else []
+    return ["segexp", "resume", sweep or problem.path, *again]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segexp.errors import RunError
+from segexp.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from segexp.comparison import Difference, Entry, Paired
@@ -34,10 +34,12 @@ def execute(
     targets = {kind: Path(name) for kind, name in (("png", png), ("svg", svg)) if name is not None}
     for kind, path in targets.items():
         check_target(path, f".{kind}", force=force)
-    found = diff(_only(a), _only(b), metric=metric, rope=rope)
+    first, second = _only(a), _only(b)
+    if first.path.resolve() == second.path.resolve():
+        raise ConfigError(f"{a} and {b}: this is the same run")
+    found = diff(first, second, metric=metric, rope=rope)
     if targets and found.paired is None:
-        why = found.comparable or "there are fewer than two folds"
-        raise RunError(f"no figure of the folds: {why}")
+        raise RunError(f"no figure of the folds: {found.comparable or _why_untested(found)}")
     _print_difference(found, every)
     if targets:
         drawn = _draw(found, rope)
@@ -95,12 +97,19 @@ def _print_difference(found: Difference, every: bool) -> None:
     if found.comparable:
         say(f"not comparable: {found.comparable}", style="yellow")
         say()
+    for note in found.notes:
+        say(note)
+    if found.notes:
+        say()
     _print_config(found, every)
     _print_metrics(found, every)
     if found.paired is not None:
         say(_verdict(found.metric, found.paired))
         say()
         _print_folds(found, found.paired)
+    elif not found.comparable:
+        say(_why_untested(found), style="yellow")
+        say()
     _print_sides("data", found.data)
     _print_sides("environment", found.environment)
 
@@ -167,6 +176,16 @@ def _print_metrics(found: Difference, every: bool) -> None:
     if hidden:
         say(f"and {hidden} metrics of single segments, which --all shows")
         say()
+
+
+def _why_untested(found: Difference) -> str:
+    lacking = [
+        side for side, entry in (("a", found.a), ("b", found.b))
+        if entry.mean_of(found.metric) is None
+    ]  # fmt: skip
+    if lacking:
+        return f"{' and '.join(lacking)} {'have' if lacking[1:] else 'has'} no {found.metric}"
+    return f"{found.metric}: nothing to test; there are fewer than two folds"
 
 
 def _verdict(metric: str, paired: Paired) -> str:

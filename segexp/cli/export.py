@@ -18,14 +18,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segexp.cli.compare_view import Grid, grid_of, ranks_words, words_of
+from segexp.cli.compare_view import (
+    Grid,
+    grid_of,
+    ranks_grid,
+    ranks_title,
+    ranks_words,
+    some,
+    words_of,
+)
 from segexp.cli.console import clean
+from segexp.cli.run_view import SYNTHETIC
 from segexp.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from segexp.comparison import Comparison, Table
+    from segexp.comparison import Comparison, Row, Table
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
+# The start of a cell, also where a spreadsheet cuts at semicolons or tabs. Fullwidth signs are
+# signs to spreadsheets in East Asian languages.
+_FORMULA = re.compile(r"(^|[;\t][\s\"]*)(?= *[=+\-@\t\r\n＝＋－＠])")
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -36,19 +48,35 @@ _LATEX = {
 
 def to_csv(comparison: Comparison, every: bool = False) -> str:
     """Return one line per run and baseline; the column ``table`` says where it stands."""
-    from segexp.comparison import to_records
-
+    facts = ("reason", "synthetic", "n_folds", "alpha", "rope", "reference")
     records = [
-        {"table": table.title, **record}
+        {"table": table.title, **record, **{name: getattr(table, name) for name in facts}}
         for table in comparison.tables
-        for record in to_records(table)
+        for record in _records(table)
     ]
     columns = list(dict.fromkeys(key for record in records for key in record))
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    # A text in quotes is one cell also where a spreadsheet cuts at semicolons.
+    writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([defused(name) for name in columns])
     writer.writerows([defused(record.get(name)) for name in columns] for record in records)
     return buffer.getvalue()
+
+
+def _records(table: Table) -> list[dict[str, Any]]:
+    """Return the rows as plain values, each with the level of its interval."""
+    from segexp.comparison import to_records
+
+    return [
+        {**record, "confidence": _confidence(row)}
+        for row, record in zip((*table.rows, *table.baselines), to_records(table), strict=True)
+    ]
+
+
+def _confidence(row: Row) -> float | None:
+    levels = {entry.manifest.get("confidence") for entry in row.entries}
+    level = levels.pop() if len(levels) == 1 else None
+    return level if row.interval and isinstance(level, float) else None
 
 
 def defused(value: Any) -> Any:
@@ -58,6 +86,8 @@ def defused(value: Any) -> Any:
     --------
     >>> defused("=1+1"), defused(-0.5), defused("lightgbm")
     ("'=1+1", -0.5, 'lightgbm')
+    >>> defused("a;=1+1")
+    "a;'=1+1"
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
@@ -65,10 +95,7 @@ def defused(value: Any) -> Any:
         return str(value).lower()
     if isinstance(value, int | float):
         return value
-    text = str(value)
-    # Fullwidth signs are signs to spreadsheets in East Asian languages.
-    risky = text.lstrip(" ")[:1] in tuple("=+-@\t\r\n＝＋－＠")
-    return clean(f"'{text}" if text and risky else text)
+    return clean(_FORMULA.sub(r"\1'", str(value)))
 
 
 def to_markdown(comparison: Comparison, every: bool = False) -> str:
@@ -76,21 +103,28 @@ def to_markdown(comparison: Comparison, every: bool = False) -> str:
     parts = []
     for table in comparison.tables:
         grid = grid_of(table, every)
-        names = [_markdown(column.name) or " " for column in grid.columns]
-        rules = ["---:" if column.is_number else "---" for column in grid.columns]
-        cells = [[_markdown(text) or " " for text in row] for row in _rows(grid)]
         parts.append(f"### {_markdown(table.title)}")
-        if table.reason:
-            parts.append(f"A table of its own: {_markdown(table.reason)}")
-        parts.append("\n".join(f"| {' | '.join(row)} |" for row in [names, rules, *cells]))
+        parts += [_markdown(line) for line in _above(table)]
+        parts.append(_markdown_table(grid))
         if said := _said(table, grid):
             parts.append("\n".join(f"- {_markdown(line)}" for line in said))
     if comparison.ranks is not None:
+        parts.append(f"### {_markdown(ranks_title(comparison.ranks))}")
+        parts.append(_markdown_table(ranks_grid(comparison.ranks)))
         parts.append(_markdown(ranks_words(comparison.ranks)))
+    if comparison.note:
+        parts.append(_markdown(comparison.note))
     if comparison.problems:
         lines = [_markdown(f"{p.path}: {p.status}: {p.cause}") for p in comparison.problems]
         parts.append("Not ranked:\n\n" + "\n".join(f"- {line}" for line in lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(grid: Grid) -> str:
+    names = [_markdown(column.name) or " " for column in grid.columns]
+    rules = ["---:" if column.is_number else "---" for column in grid.columns]
+    cells = [[_markdown(text) or " " for text in row] for row in grid.rows()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [names, rules, *cells])
 
 
 def to_latex(comparison: Comparison, every: bool = False) -> str:
@@ -98,44 +132,51 @@ def to_latex(comparison: Comparison, every: bool = False) -> str:
     parts = ["% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}"]
     for table in comparison.tables:
         grid = grid_of(table, every)
-        aligned = "".join("r" if column.is_number else "l" for column in grid.columns)
-        reason = [f"a table of its own: {table.reason}"] if table.reason else []
-        caption = ". ".join(_latex(text) for text in (table.title, *reason, *_said(table, grid)))
-        lines = [_latex_row(row) for row in _rows(grid)]
-        if grid.n_baselines:
-            lines.insert(grid.n_rows, r"\midrule")
-        parts += [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{{aligned}}}",
-            r"\toprule",
-            _latex_row([column.name for column in grid.columns]),
-            r"\midrule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+        parts += _latex_table(grid, (table.title, *_above(table), *_said(table, grid)))
+    if comparison.ranks is not None:
+        note = [comparison.note] if comparison.note else []
+        words = (ranks_title(comparison.ranks), ranks_words(comparison.ranks), *note)
+        parts += _latex_table(ranks_grid(comparison.ranks), words)
+    elif comparison.note:
+        parts.append(f"% {clean(comparison.note)}")
     parts += [f"% not ranked: {clean(p.path)}: {clean(p.cause)}" for p in comparison.problems]
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
+def _latex_table(grid: Grid, caption: Sequence[str]) -> list[str]:
+    aligned = "".join("r" if column.is_number else "l" for column in grid.columns)
+    lines = [_latex_row(row) for row in grid.rows()]
+    if grid.n_baselines:
+        lines.insert(grid.n_rows, r"\midrule")
+    return [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{'. '.join(map(_latex, caption))}}}",
+        rf"\begin{{tabular}}{{{aligned}}}",
+        r"\toprule",
+        _latex_row([column.name for column in grid.columns]),
+        r"\midrule",
+        *lines,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+        "",
+    ]
+
+
 def to_json(comparison: Comparison, every: bool = False) -> str:
     """Return everything as strict JSON; what is not a finite number is null."""
-    from segexp.comparison import to_records
-
     plain = (
         "title", "reason", "kind", "metric", "n_folds", "rope", "alpha", "reference", "notes",
         "synthetic",
     )  # fmt: skip
     content = {
         "tables": [
-            {**{name: getattr(table, name) for name in plain}, "rows": to_records(table)}
+            {**{name: getattr(table, name) for name in plain}, "rows": _records(table)}
             for table in comparison.tables
         ],
         "ranks": None if comparison.ranks is None else dataclasses.asdict(comparison.ranks),
+        "note": comparison.note,
         "problems": [dataclasses.asdict(problem) for problem in comparison.problems],
     }
     return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
@@ -188,13 +229,18 @@ def write_whole(path: Path, content: bytes) -> None:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _rows(grid: Grid) -> list[tuple[str, ...]]:
-    return list(zip(*(column.cells for column in grid.columns), strict=True))
+def _above(table: Table) -> list[str]:
+    reason = [f"a table of its own: {table.reason}"] if table.reason else []
+    return [*reason, *([SYNTHETIC] if table.synthetic else [])]
 
 
 def _said(table: Table, grid: Grid) -> list[str]:
     more = len(table.rows) - grid.n_rows
-    return [*([f"and {more} more runs, which --all shows"] if more else []), *words_of(table)]
+    return [
+        *([f"and {more} more runs, which --all shows"] if more else []),
+        *words_of(table),
+        *([f"with --all: {some(grid.left_out)}"] if grid.left_out else []),
+    ]
 
 
 def _markdown(text: str) -> str:
