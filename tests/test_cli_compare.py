@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,8 +60,10 @@ def make_run(folder, name, gain=0.0, *, config=None, manifest=None, extra=None, 
     scores += [f"0,{i},{metric},{v!r}" for metric, v in (extra or {}).items() for i in range(5)]
     mean = sum(values) / 5
     entry = {"mean": mean, "std": 0.03, "interval": [mean - 0.04, mean + 0.04], "n": 5}
+    # Runs of one start and config are copies of each other.
+    own = {"config_hash": f"{zlib.crc32(str(path).encode()):08x}"}
     content = {
-        "manifest.json": json.dumps(MANIFEST | (manifest or {})),
+        "manifest.json": json.dumps(MANIFEST | own | (manifest or {})),
         "config.yaml": yaml.safe_dump({"model": {"name": model}, **(config or {})}),
         "overrides.txt": "segexp run\n",
         "summary.json": json.dumps({"accuracy": entry, "log_loss": entry}),
