@@ -171,7 +171,7 @@ def test_one_setting_that_is_the_label_is_no_column(folder):
 def test_the_page_does_not_tell_where_data_lie(folder):
     places = {
         "run.outputs": "/srv/me",
-        "dataset.path": "/srv/x.csv",
+        "dataset.path": "/srv/me/x.csv",
         "dataset.url": "/srv/me",
     }
     rows = [row(entry(folder / "a", 0.5, 1.0, **places), 1), row(entry(folder / "b", 0.4, 1.0), 2)]
