@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segexp.config.schema import PROTOCOLS
 from segexp.errors import ConfigError, RunError, SegexpError, did_you_mean
-from segexp.metrics import CLUSTER_METRICS, METRICS, Metric, metric_by_name
+from segexp.metrics import METRICS_OF, Metric, metric_by_name
 from segexp.runs import (
     BASELINES,
     COMPLETED,
@@ -56,6 +56,13 @@ if TYPE_CHECKING:
 
 UNREADABLE = "unreadable"
 CLASSIFICATION, CLUSTERING = "classification", "clustering"
+_KIND_OF = {"segments": CLASSIFICATION, "clusters": CLUSTERING, "both": CLUSTERING}
+_RANKED = {
+    CLASSIFICATION: "ranked by how well known segments are found",
+    CLUSTERING: "clusterers among themselves, by a metric that needs no known segments",
+    "value": "models of customer value, by what the customers did later",
+    "baskets": "association rules, by baskets held out",
+}
 
 _MB = 2**20
 # A file that is larger is not read. A hundred segments in a hundred folds come to 3 MB of scores.
@@ -427,7 +434,7 @@ def _entry(run: Run) -> Entry:
 
 def _check_task(run: Run) -> None:
     task, missed = run.manifest.get("task"), run.manifest.get("constraints_missed")
-    if task not in (CLASSIFICATION, CLUSTERING):
+    if task not in METRICS_OF:
         raise RunError(f"{MANIFEST}: task is missing or damaged: {task!r:.40}")
     if missed is not None and not (
         isinstance(missed, list) and all(isinstance(text, str) for text in missed)
@@ -792,19 +799,17 @@ class _Key(NamedTuple):
 def _keys(entry: Entry, wanted: Metric | None) -> list[_Key]:
     """Return the tables in which an entry stands."""
     data, split = entry.manifest["dataset"], entry.manifest["split"]["hash"]
-    clusters = entry.manifest["task"] == CLUSTERING
-    kinds = {
-        CLASSIFICATION: bool(entry.manifest["segments"]) or not clusters,
-        CLUSTERING: clusters,
-    }
+    task = entry.manifest["task"]
+    known = task == CLUSTERING and entry.manifest["segments"]
+    kinds = [*([CLASSIFICATION] if known else []), task]
     truth = (_target(entry), tuple(sorted(entry.manifest["segments"].items())), data["n_rows"])
     return [
         _Key(
             kind, data["name"], data["fingerprint"], data["synthetic"], split,
             *((_space(entry), "", (), 0) if kind == CLUSTERING else ("", *truth)),
         )
-        for kind, stands in kinds.items()
-        if stands and (wanted is None or _fits(wanted, kind))
+        for kind in kinds
+        if wanted is None or _fits(wanted, kind)
     ]  # fmt: skip
 
 
@@ -817,7 +822,7 @@ def _space(entry: Entry) -> str:
 
 
 def _fits(metric: Metric, kind: str) -> bool:
-    return (metric.of == "segments") == (kind == CLASSIFICATION)
+    return _KIND_OF.get(metric.of, metric.of) == kind
 
 
 def _own_metric(entries: Sequence[Entry], kind: str) -> Metric:
@@ -827,8 +832,7 @@ def _own_metric(entries: Sequence[Entry], kind: str) -> Metric:
         fitting = {name for name in own if _fits(metric_by_name(name), kind)}
     except ConfigError:  # of another version
         fitting = set()
-    default = "accuracy" if kind == CLASSIFICATION else "silhouette"
-    return metric_by_name(fitting.pop() if len(fitting) == 1 else default)
+    return metric_by_name(fitting.pop()) if len(fitting) == 1 else METRICS_OF[kind][0]
 
 
 def _folds_text(split: Mapping[str, Any]) -> str:
@@ -874,12 +878,7 @@ def _why_apart(own: _Key, groups: Mapping[_Key, Sequence[Entry]]) -> str:
             f"other prepared features ({named}): distances of two feature spaces do not compare"
         )
     if any(key.kind != own.kind for key in same_data):
-        external = own.kind == CLASSIFICATION
-        reasons.append(
-            "ranked by how well known segments are found"
-            if external
-            else "clusterers among themselves, by a metric that needs no known segments"
-        )
+        reasons.append(_RANKED[own.kind])
     return "; ".join(reasons)
 
 
@@ -914,7 +913,7 @@ def _table(
     beside = [
         replace(row, to_best=_compared(row, reference, metric, width, alpha)) for row in beside
     ]
-    known = METRICS if key.kind == CLASSIFICATION else CLUSTER_METRICS
+    known = METRICS_OF[key.kind]
     there = {name for row in rows for name in row.entries[0].values}
     names = (metric.name, *(m.name for m in known if m.name in there))
     n_folds = len(entries[0].folds)
@@ -1673,9 +1672,9 @@ def _notes_of_two(a: Entry, b: Entry, metric: str, why: Mapping[str, str]) -> tu
 
 
 def _metric_of_both(a: Entry, b: Entry) -> Metric:
-    clusterers = all(entry.manifest["task"] == CLUSTERING for entry in (a, b))
+    tasks = {str(entry.manifest["task"]) for entry in (a, b)}
     own = {entry.manifest["metric"] for entry in (a, b)}
-    kind = CLUSTERING if clusterers else CLASSIFICATION
+    kind = tasks.pop() if len(tasks) == 1 else CLASSIFICATION
     if len(own) == 1 and _known(name := own.pop()) and name in a.values and name in b.values:
         return metric_by_name(name)
     return _own_metric([a, b], kind)

@@ -11,24 +11,19 @@ that say where something lies are left out.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import math
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from segexp.errors import ConfigError
 from segexp.metrics import metric_by_name, undominated
+from segexp.safe_html import address_of, asset, environment, policy, relative, visible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +33,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 REPORT = "report.html"
+STYLES, SCRIPTS = ("comparison.css",), ("comparison.js",)
 _GROUPS = ("model", "preprocessing", "search")
 _PLACES = ("run.outputs", "dataset.path", "dataset.url")  # where something lies
 
@@ -66,93 +62,62 @@ def comparison_page(comparison: Comparison, folder: Path | None = None) -> str:
         HTML, to be written as UTF-8 and with its line ends as they are: the page's policy holds
         the checksums of its style and its script.
     """
-    tables = [
-        _table_view(table, f"t{i}", folder) for i, table in enumerate(comparison.tables, start=1)
-    ]
-    style, script = _asset("comparison.css"), _asset("comparison.js")
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            f"style-src '{_checksum(style)}'",
-            f"script-src '{_checksum(script)}'",
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
+    style, script = asset(*STYLES), asset(*SCRIPTS)
     return (
-        _environment()
+        environment()
         .get_template("comparison.html")
         .render(
             title=_page_title(comparison),
-            policy=policy,
+            policy=policy(style, script),
             style=style,
             script=script,
-            tables=tables,
-            ranks=_ranks_view(comparison.ranks) if comparison.ranks else None,
-            note=comparison.note,
-            problems=[
-                replace(problem, path=_seen_from(folder, problem.path))
-                for problem in comparison.problems
-            ],
+            **_view(comparison, folder),
         )
     )
+
+
+def comparison_part(comparison: Comparison, folder: Path | None = None, level: int = 3) -> Markup:
+    """Return the tables of a comparison as a part of another page.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    folder : Path, optional
+        Where the other page will lie.
+    level : int
+        Of the headings.
+
+    Returns
+    -------
+    Markup
+        For a page with the styles ``STYLES`` and the scripts ``SCRIPTS``; it uses the marks
+        ``ranks``, ``problems``, and ``t`` with a number.
+    """
+    parts = environment().get_template("comparison_parts.html")
+    return Markup(parts.render(**{**_view(comparison, folder), "level": level}))
+
+
+def _view(comparison: Comparison, folder: Path | None) -> dict[str, Any]:
+    return {
+        "level": 2,
+        "tables": [
+            _table_view(table, f"t{i}", folder)
+            for i, table in enumerate(comparison.tables, start=1)
+        ],
+        "ranks": _ranks_view(comparison.ranks) if comparison.ranks else None,
+        "note": comparison.note,
+        "problems": [
+            replace(problem, path=_seen_from(folder, problem.path))
+            for problem in comparison.problems
+        ],
+    }
 
 
 def _seen_from(folder: Path | None, path: str) -> str:
     """Return the path of a problem as seen from the page; of a far one only the name."""
     # Of a cell without a run directory it is the sweep's and [its words].
     place, bracket, words = path.partition(" [")
-    return f"{_relative(place, folder) or Path(place).name}{bracket}{words}"
-
-
-def _relative(path: str | Path, folder: Path | None) -> str | None:
-    """Return a path relative to the page; None where they have only the root in common."""
-    if folder is None:
-        return None
-    own, other = (os.path.normpath(Path(p).absolute()) for p in (folder, path))
-    try:
-        common = os.path.commonpath([own, other])
-    except ValueError:  # another drive
-        return None
-    return None if common == Path(common).anchor else os.path.relpath(other, own)
-
-
-def _environment() -> Environment:
-    made = Environment(
-        autoescape=True,
-        finalize=_visible,
-        loader=PackageLoader("segexp"),
-        lstrip_blocks=True,
-        trim_blocks=True,
-        undefined=StrictUndefined,
-    )
-    made.filters["breakable"] = _breakable
-    return made
-
-
-def _breakable(text: str) -> Markup:
-    """Return escaped text that may go on in the next line after a sign within a long word."""
-    shown = str(escape(_visible(text)))
-    # The signs of an escaped letter (&#39;) are not among these.
-    return Markup(re.sub(r"(?<=\w)([_./=:,-]+)(?=\w)", r"\1<wbr>", shown))
-
-
-def _visible(value: object) -> object:
-    """Replace letters that are not seen but act, such as those that turn text around."""
-    if not isinstance(value, str) or value.isprintable() or isinstance(value, Markup):
-        return value
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
-
-
-def _asset(name: str) -> Markup:
-    # Markup: our own text, which stands in the page as it is.
-    return Markup((resources.files("segexp") / "templates" / name).read_text("utf-8"))
-
-
-def _checksum(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
+    return f"{relative(place, folder) or Path(place).name}{bracket}{words}"
 
 
 def _page_title(comparison: Comparison) -> str:
@@ -477,11 +442,9 @@ def _run_cell(row: Row, folder: Path | None) -> _Cell:
 
 def _links(entry: Entry, folder: Path | None) -> list[tuple[str, str]]:
     """Addresses of a run, relative to the page."""
-    relative = _relative(entry.path, folder)
-    if relative is None:
+    address = address_of(entry.path, folder)
+    if address is None:
         return []
-    # "./" and percent signs: whatever a folder is called, it is read as a path.
-    address = f"./{quote(os.fsencode(relative.replace(os.sep, '/')))}/"
     report = entry.path / REPORT
     has_report = report.is_file() and not report.is_symlink()
     return [*([(f"{address}{REPORT}", "report")] if has_report else []), (address, "files")]
@@ -769,10 +732,10 @@ def _configs(rows: Sequence[Row]) -> Markup | None:
         if len(set(texts)) > 1:
             values = list(dict.fromkeys(text for text in texts if text is not None))
             places = [-1 if text is None else values.index(text) for text in texts]
-            keys.append([_visible(_short(key)), [_visible(text) for text in values], places])
+            keys.append([visible(_short(key)), [visible(text) for text in values], places])
     if not keys:
         return None
-    labels = [f"{row.rank or '–'}. {_visible(_short(row.label))}" for row in rows]
+    labels = [f"{row.rank or '–'}. {visible(_short(row.label))}" for row in rows]
     return _json({"runs": labels, "keys": keys})
 
 
@@ -798,9 +761,10 @@ class _RanksView:
 
 def _ranks_view(ranks: Ranks) -> _RanksView:
     # Only here, since matplotlib takes a while to load.
-    from segexp.figures import critical_difference, render
+    from segexp.figures.comparison import critical_difference
+    from segexp.figures.look import render
 
-    labels = [str(_visible(label)) for label in ranks.labels]
+    labels = [str(visible(label)) for label in ranks.labels]
     seen = dict(zip(ranks.labels, labels, strict=True))
     figure = critical_difference(
         labels,

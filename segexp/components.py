@@ -20,7 +20,12 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
 from segexp.clustering.segmenter import Segmenter
-from segexp.config.schema import ExperimentConfig, ModelConfig, PreprocessingConfig
+from segexp.config.schema import (
+    UNPREPARED,
+    ExperimentConfig,
+    ModelConfig,
+    PreprocessingConfig,
+)
 from segexp.config.space import Parameter, check_space, parse_space
 from segexp.errors import ConfigError, did_you_mean
 from segexp.features import RoleColumns
@@ -200,6 +205,14 @@ def build_model(config: ModelConfig, packages: Sequence[str] = ()) -> BaseEstima
     estimator = build(config.estimator, "model.estimator", packages)
     if config.task == "clustering":
         return _build_segmenter(config, estimator)
+    if config.task in _METHOD_OF:
+        method = _METHOD_OF[config.task]
+        if not hasattr(estimator, method):
+            raise ConfigError(
+                f"model.estimator: {type(estimator).__name__} has no {method}, and model.task is "
+                f"{config.task}"
+            )
+        return estimator
     if not is_classifier(estimator):
         raise ConfigError(
             f"model.estimator: {type(estimator).__name__} is no classifier, and model.task is "
@@ -208,6 +221,10 @@ def build_model(config: ModelConfig, packages: Sequence[str] = ()) -> BaseEstima
     if type(estimator).__module__.split(".")[0] in ("lightgbm", "xgboost"):
         _check_values(estimator)
     return estimator
+
+
+# What the estimators of the other tasks must do.
+_METHOD_OF = {"value": "value", "baskets": "fit"}
 
 
 def _build_segmenter(config: ModelConfig, clusterer: BaseEstimator) -> Segmenter:
@@ -329,6 +346,8 @@ def join(
         What the model works with, unless its config says ``n_jobs`` itself. LightGBM and XGBoost
         would otherwise take every core, in every process.
     """
+    if model.task in UNPREPARED:
+        return Pipeline([("model", build_model(model, packages))])
     pipeline = Pipeline(
         [
             (
@@ -364,6 +383,8 @@ def parse_spaces(config: ExperimentConfig, pipeline: Pipeline) -> dict[str, tupl
     estimator = pipeline.named_steps["model"]
     known = set(estimator.get_params()) | _parameter_names(type(estimator))
     check_space(model, known, "model.space", type(estimator).__name__)
+    if config.model.task in UNPREPARED:
+        return {"model": model, "preprocessing": ()}
 
     preprocessing = parse_space(config.preprocessing.space, "preprocessing.space")
     columns = pipeline.named_steps["preprocessing"].named_steps["columns"]

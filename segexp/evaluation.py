@@ -33,13 +33,14 @@ from segexp.clustering.segmenter import Segmenter
 from segexp.clustering.stability import held_out_stability
 from segexp.config.schema import (
     INTERNAL_METRICS,
+    UNPREPARED,
     EngineConfig,
     EvaluationConfig,
     SearchConfig,
 )
 from segexp.engine import open_engine
 from segexp.errors import ConfigError, DataError, SegexpError, did_you_mean
-from segexp.metrics import metric_by_name, score
+from segexp.metrics import METRICS_OF, metric_by_name, score
 
 Codes = NDArray[np.int_]
 
@@ -774,7 +775,7 @@ def check_metrics(
 
 
 def check_task(
-    config: EvaluationConfig, metrics: Sequence[str], *, clusters: bool, known: bool
+    config: EvaluationConfig, metrics: Sequence[str], task: str, *, known: bool
 ) -> None:
     """Check that the metrics which decide something can be had for this kind of model.
 
@@ -782,8 +783,8 @@ def check_task(
     ----------
     metrics : sequence of str
         Objectives and constraints of a search.
-    clusters : bool
-        The model is a clusterer.
+    task : str
+        Of the model.
     known : bool
         The data set has known segments.
 
@@ -791,9 +792,17 @@ def check_task(
     ------
     ConfigError
     """
+    clusters = task == "clustering"
     for name in dict.fromkeys([config.metric, *metrics]):
         of = metric_by_name(name).of
         key = "evaluation.metric" if name == config.metric else "search"
+        if of != task and (of in UNPREPARED or task in UNPREPARED):
+            raise ConfigError(
+                f"{key}: {name} does not judge a model of task {task}; there is "
+                f"{', '.join(metric.name for metric in METRICS_OF[task])}"
+            )
+        if of in UNPREPARED:
+            continue
         if of != "segments" and not clusters:
             raise ConfigError(f"{key}: {name} judges clusterers, for example model=kmeans")
         if of != "clusters" and not known:

@@ -30,7 +30,7 @@ import segexp.runs as runs
 from segexp import __version__
 from segexp.clustering.stability import draw, stability
 from segexp.config.compose import config_hash, config_to_yaml
-from segexp.config.schema import EvaluationConfig, ExperimentConfig
+from segexp.config.schema import UNPREPARED, EvaluationConfig, ExperimentConfig
 from segexp.data.findings import Finding
 from segexp.data.loading import Dataset, load_dataset, schema_of, segment_counts
 from segexp.engine import Engine, Shared, open_engine
@@ -54,6 +54,7 @@ from segexp.evaluation import (
     peak_memory_mb,
     predictions_table,
 )
+from segexp.marketing import Marketing, purchases, responses
 from segexp.metrics import jackknife_group_count, jackknife_standard_errors, summarise
 from segexp.plan import Plan, file_name, find_done, rows_name
 from segexp.saved_model import UnsafeModelError, dump_pipeline
@@ -107,11 +108,14 @@ class Datasets:
         ------
         DataError
         """
-        key = repr((config.dataset, config.evaluation.group))
+        baskets = config.model.task == "baskets"
+        key = repr((config.dataset, config.evaluation.group, baskets))
         if key not in self._loaded:
             say(f"loading dataset {config.dataset.name}")
             try:
-                found = load_dataset(config.dataset, config.evaluation.group, progress=say)
+                found = load_dataset(
+                    config.dataset, config.evaluation.group, progress=say, baskets=baskets
+                )
             except MemoryError as error:
                 raise DataError(
                     f"dataset {config.dataset.name!r} does not fit into memory"
@@ -229,7 +233,7 @@ async def run_cell(cell: Cell, engine: Engine, datasets: Datasets) -> runs.Run:
     manifest = _manifest(plan.recorded, loaded.dataset, loaded.splits)
     with runs.new_run(folder.parent, folder.name, plan.run_name, texts, manifest) as writer:
         logger.info("run directory %s", writer.path.name)
-        await _Work(cell, loaded, writer, engine).finish()
+        await _compute(cell, loaded, writer, engine)
     return runs.open_run(writer.path)
 
 
@@ -282,8 +286,45 @@ async def resume_cell(
         writer.write_text(runs.CONFIG, config_to_yaml(cell.plan.recorded))
         if cell.words:
             writer.write_text(runs.OVERRIDES, _command(cell))
-        await _Work(cell, loaded, writer, engine, retry_failed=retry_failed).finish()
+        await _compute(cell, loaded, writer, engine, retry_failed=retry_failed)
     return runs.open_run(run.path)
+
+
+async def _compute(
+    cell: Cell,
+    loaded: _Loaded,
+    writer: runs.RunWriter,
+    engine: Engine,
+    *,
+    retry_failed: bool = False,
+) -> None:
+    """Compute what a run is to hold, by the task of its model."""
+    config = cell.plan.config
+    if config.model.task not in UNPREPARED:
+        await _Work(cell, loaded, writer, engine, retry_failed=retry_failed).finish()
+        return
+    from segexp.baskets.work import BasketWork  # LEAD: to the top once they are there
+    from segexp.value.work import ValueWork
+
+    done = 0
+
+    def count(n: int, what: str) -> None:
+        nonlocal done
+        done += n
+        logger.info("%d of %d: %s", done, work.n_tasks, what)
+        cell.reporter.progress(done, work.n_tasks, what)
+
+    make: type[ValueWork | BasketWork] = ValueWork if config.model.task == "value" else BasketWork
+    _write_sample(writer, loaded.dataset, config.evaluation.sample_rows, config.run.split_seed)
+    work = make(
+        config, cell.plan.pipeline, cell.plan.baselines, loaded.dataset, loaded.splits, writer,
+        engine, count, (cell.number,),
+    )  # fmt: skip
+    engine.expect(work.n_tasks)
+    await work.finish()
+    if work.model is not None:
+        _write_model(writer, cell.plan, loaded.dataset, work.model, None, ())
+    writer.update(peak_memory_mb=peak_memory_mb())
 
 
 def find_same(plan: Plan, datasets: Datasets, reporter: Reporter | None = None) -> runs.Run | None:
@@ -506,6 +547,8 @@ class _Work:
                 self.engine.forget(self.bench)
         logger.info("computed in %.1f s", time.perf_counter() - start)
         self._write(model, found)
+        evaluation, seed = self.config.evaluation, self.config.run.split_seed
+        _write_sample(self.writer, self.dataset, evaluation.sample_rows, seed)
         if found is not None:
             await self._write_segmentation(found)
         if self.searches:
@@ -672,7 +715,8 @@ class _Work:
         truth = None
         if dataset.y is not None:
             truth = pd.Series(np.asarray(dataset.segments, dtype=object)[dataset.y])
-        writer.write_parquet(runs.CUSTOMERS, customers_table(found, dataset.ids, truth))
+        customers = customers_table(found, dataset.ids, truth)
+        writer.write_parquet(runs.CUSTOMERS, customers)
         writer.write_csv(runs.SEGMENTS, segments_table(found, dataset.X, stable))
         if stable is not None:
             writer.write_csv(runs.STABILITY, stable.to_frame())
@@ -681,15 +725,41 @@ class _Work:
             writer.write_csv(runs.K_TABLE, pd.concat(tables, ignore_index=True))
         if len(work.parents):
             writer.write_csv(runs.PARENTS, work.parents)
-        writer.write_json(runs.SEGMENTATION, describe(found, stable, work.verdicts, work.k_tables))
+        more = await self._market(found, customers)
+        for name, table in more.tables.items():
+            writer.write_csv(name, table)
+        content = describe(
+            found,
+            stable,
+            work.verdicts,
+            work.k_tables,
+            {**more.facts, "notes": (*found.notes, *more.notes)},
+        )
+        writer.write_json(runs.SEGMENTATION, content)
         last = work.k_tables.get(runs.FINAL), work.verdicts.get(runs.FINAL)
         figures = await self.engine.run(
             draw_segmentation, found, stable, *last,
             priority=(self.cell.number, len(self.splits) + 2),
         )  # fmt: skip
         writer.make_folder(runs.FIGURES)
-        for name, content in figures.items():
-            writer.write_bytes(f"{runs.FIGURES}/{name}", content)
+        for name, picture in {**figures, **more.figures}.items():
+            writer.write_bytes(f"{runs.FIGURES}/{name}", picture)
+
+    async def _market(self, found: Segmentation, customers: pd.DataFrame) -> Marketing:
+        """Sum up what marketing asks of segments, where a log or an outcome tells."""
+        dataset, made = self.dataset, Marketing()
+        priority = (self.cell.number, len(self.splits) + 2)
+        if dataset.log is not None and dataset.totals is not None:
+            made = await self.engine.run(
+                purchases, customers, dataset.X, dataset.totals, dataset.log, found.scorer,
+                priority=priority,
+            )  # fmt: skip
+        if (target := dataset.roles["target"]) and "known" in customers:
+            made |= await self.engine.run(
+                responses, found.labels, found.names, customers["known"], target[0],
+                priority=priority,
+            )  # fmt: skip
+        return made
 
     def _write_trials(self) -> pd.DataFrame | None:
         tables = [search.table() for search in self.searches.values()]
@@ -824,6 +894,23 @@ def _timings(results: Sequence[FoldResult]) -> pd.DataFrame:
     )
 
 
+def _write_sample(writer: runs.RunWriter, dataset: Dataset, n: int, seed: int) -> None:
+    """Keep the features of some customers: what a report shows one by one."""
+    if n == 0 or dataset.baskets is not None:
+        return
+    rows = np.arange(len(dataset.X))
+    if len(rows) > n:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, n, replace=False))
+    X = dataset.X.iloc[rows].reset_index(drop=True)
+    # Ordered levels are in the schema of the model, their order cannot be stored as text.
+    X = X.astype({name: object for name, kind in X.dtypes.items() if kind == "category"})
+    own = {"row": rows, "id": dataset.ids.iloc[rows].to_numpy()}
+    if dataset.y is not None:
+        own["target"] = np.asarray(dataset.segments, dtype=object)[dataset.y[rows]]
+    X = X.rename(columns={name: f"{name} (feature)" for name in own})
+    writer.write_parquet(runs.SAMPLE, pd.concat([pd.DataFrame(own), X], axis=1))
+
+
 def _write_model(
     writer: runs.RunWriter,
     plan: Plan,
@@ -878,6 +965,7 @@ def _manifest(
             "roles": {role: list(columns) for role, columns in dataset.roles.items()},
             "files": list(dataset.files),
             "findings": findings,
+            "log": dataset.log,
         },
         "preprocessing": config.preprocessing.name,
         "model": "several" if config.search.candidates else config.model.name,
@@ -922,7 +1010,8 @@ def _split_findings(dataset: Dataset, splits: Sequence[Split]) -> list[Finding]:
                 again,
             )
         )
-    if twins := count_shared(dataset.X, splits):
+    # What is known of customers of a log is little: many are alike.
+    if dataset.log is None and (twins := count_shared(dataset.X, splits)):
         message = f"{twins} customers equal a training customer in every feature"
         found.append(Finding("twins", message, twins))
     return found
@@ -931,9 +1020,11 @@ def _split_findings(dataset: Dataset, splits: Sequence[Split]) -> list[Finding]:
 _LIBRARIES = (
     "cmaes",
     "distributed",
+    "duckdb",
     "hydra-core",
     "joblib",
     "lightgbm",
+    "mlxtend",
     "numpy",
     "omegaconf",
     "optuna",

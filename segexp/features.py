@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -585,3 +586,390 @@ class CrossFitTargetEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.target_tags.required = True
         return tags
+
+
+# ---- steps on the whole table ------------------------------------------------------------------
+
+
+class _TableStep(_FrameTransformer):
+    """A step on the whole table: DataFrame in, DataFrame out; it learns names, and no values.
+
+    Attributes
+    ----------
+    names_ : list of str
+        Columns of the table that ``transform`` returns.
+    """
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        """Check the step against the columns of a table, without looking at the cells."""
+        X = self._checked(X, reset=True)
+        self.names_ = [str(name) for name in self._changed(X.iloc[:0])]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return a new table with the same rows."""
+        check_is_fitted(self)
+        return self._changed(self._checked(X, reset=False))
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
+        """Return the columns of the table that ``transform`` returns."""
+        check_is_fitted(self)
+        return _objects(self.names_)
+
+    def _changed(self, X: pd.DataFrame) -> pd.DataFrame:
+        raise NotImplementedError
+
+    def _mapping(self, example: str) -> Mapping[str, Any]:
+        """Return ``columns`` if it names new columns."""
+        columns = self.columns
+        if isinstance(columns, Mapping) and columns and all(isinstance(n, str) for n in columns):
+            return columns
+        raise ConfigError(
+            f"{type(self).__name__} needs columns such as {example}, got columns={columns!r}"
+        )
+
+    def _listed(self, columns: Any, X: pd.DataFrame) -> list[str]:
+        """Return a list of columns if the table has all of them, each named once."""
+        listed = self._known(columns, X)
+        if twice := [name for name in listed if listed.count(name) > 1]:
+            raise ConfigError(
+                f"{type(self).__name__}: column {twice[0]!r} is named twice in one list"
+            )
+        return listed
+
+    def _known(self, columns: Any, X: pd.DataFrame) -> list[str]:
+        """Return a list of columns if the table has all of them."""
+        own = type(self).__name__
+        if isinstance(columns, str) or not isinstance(columns, Sequence) or not columns:
+            raise ConfigError(f"{own} needs a list of columns, got {columns!r}")
+        for name in columns:
+            if not isinstance(name, str) or name not in X.columns:
+                raise ConfigError(f"{own}: no column {name!r}{_nearest(name, X)}")
+        return list(columns)
+
+    def _of_role(self, columns: Sequence[str], X: pd.DataFrame, roles: Sequence[str]) -> None:
+        """Refuse a column whose dtype is that of another role."""
+        for name in columns:
+            if (role := _role(X.dtypes[name])) not in roles:
+                raise ConfigError(
+                    f"{type(self).__name__} takes {' and '.join(roles)} columns, and {name!r} is "
+                    f"{role or X.dtypes[name]}; change its role in the dataset, or leave it out"
+                )
+
+    def _numbers(self, columns: Sequence[str], X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return numeric columns as floats, shape (n_samples, n_columns)."""
+        self._of_role(columns, X, ["numeric"])
+        return X[list(columns)].to_numpy(dtype=float, na_value=np.nan)
+
+    def _with(
+        self, X: pd.DataFrame, new: Mapping[str, npt.NDArray[np.float64]], sources: Iterable[str]
+    ) -> pd.DataFrame:
+        """Return ``X`` with new columns at its end, and without their sources if ``drop``."""
+        kept = X.drop(columns=list(dict.fromkeys(sources))) if self.drop else X
+        for name in new:
+            if name in kept.columns:
+                raise ConfigError(
+                    f"{type(self).__name__}: the table has a column {name!r} already; "
+                    f"give the new one another name"
+                )
+        return pd.concat([kept, pd.DataFrame(new, index=X.index)], axis=1)
+
+
+def _nearest(name: object, X: pd.DataFrame) -> str:
+    """Return the nearest column, or else the first ones, for the end of an error."""
+    if hint := did_you_mean(name, X.columns):
+        return hint
+    more = ", ..." if X.shape[1] > 8 else ""
+    return f"; there is {', '.join(map(str, X.columns[:8]))}{more}"
+
+
+class ColumnSums(_TableStep):
+    """Add columns that are sums of others: what a customer spent on everything.
+
+    Parameters
+    ----------
+    columns : dict of str to list of str
+        New column -> the numeric columns that are added up.
+    drop : bool, default=False
+        Leave out the columns that were added up.
+
+    Notes
+    -----
+    A sum is NaN if a part is missing: an unknown amount is not 0.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"wine": [3.0, 0.0], "fish": [1.0, 2.0]})
+    >>> ColumnSums({"monetary": ["wine", "fish"]}).fit_transform(X)["monetary"].tolist()
+    [4.0, 2.0]
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[str]], drop: bool = False) -> None:
+        self.columns = columns
+        self.drop = drop
+
+    def _changed(self, X: pd.DataFrame) -> pd.DataFrame:
+        parts = {
+            new: self._listed(columns, X)
+            for new, columns in self._mapping("{monetary: [wine, fish]}").items()
+        }
+        sums = {new: self._numbers(columns, X).sum(axis=1) for new, columns in parts.items()}
+        return self._with(X, sums, itertools.chain(*parts.values()))
+
+
+class ColumnShares(_TableStep):
+    """Add the share of each of some columns in their sum: what a customer spends money on.
+
+    Parameters
+    ----------
+    columns : list of str
+        Two or more numeric columns. The share of ``wine`` is called ``wine_share``.
+    drop : bool, default=False
+        Leave out the columns that the shares are of.
+
+    Notes
+    -----
+    The shares of a customer add up to 1. They are NaN, all of them, where there is nothing to
+    divide: if the sum is 0, or a part is missing or below 0.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"wine": [3.0, 0.0], "fish": [1.0, 0.0]})
+    >>> ColumnShares(["wine", "fish"], drop=True).fit_transform(X)
+       wine_share  fish_share
+    0        0.75        0.25
+    1         NaN         NaN
+    """
+
+    def __init__(self, columns: Sequence[str], drop: bool = False) -> None:
+        self.columns = columns
+        self.drop = drop
+
+    def _changed(self, X: pd.DataFrame) -> pd.DataFrame:
+        columns = self._listed(self.columns, X)
+        if len(columns) < 2:
+            raise ConfigError(f"ColumnShares needs two columns or more, got {columns[0]!r} alone")
+        parts = self._numbers(columns, X)
+        whole = np.where((parts < 0).any(axis=1), np.nan, parts.sum(axis=1))
+        shares = parts / np.where(whole > 0, whole, np.nan)[:, None]
+        return self._with(
+            X, {f"{n}_share": s for n, s in zip(columns, shares.T, strict=True)}, columns
+        )
+
+
+class YearsSince(_TableStep):
+    """Add the years from a year to a fixed one: a birth year becomes an age.
+
+    Parameters
+    ----------
+    columns : dict of str to str
+        New column -> the numeric column that holds a year.
+    until : int
+        The year of the data. It is never today's: the age of the customers would depend on the day
+        of the run.
+    drop : bool, default=False
+        Leave out the columns with the years.
+
+    Notes
+    -----
+    Negative for later years, NaN where the year is missing.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"born": [1984.0, np.nan]})
+    >>> YearsSince({"age": "born"}, until=2014, drop=True).fit_transform(X)["age"].tolist()
+    [30.0, nan]
+    """
+
+    def __init__(self, columns: Mapping[str, str], until: int, drop: bool = False) -> None:
+        self.columns = columns
+        self.until = until
+        self.drop = drop
+
+    def _changed(self, X: pd.DataFrame) -> pd.DataFrame:
+        sources = self._mapping("{age: Year_Birth}")
+        columns = self._known(list(sources.values()), X)
+        if isinstance(self.until, bool) or not isinstance(self.until, int):
+            raise ConfigError(
+                f"YearsSince needs a year such as until: 2014, got until={self.until!r}"
+            )
+        years = {new: self.until - self._numbers([old], X)[:, 0] for new, old in sources.items()}
+        return self._with(X, years, columns)
+
+
+class DaysSince(_TableStep):
+    """Add the days from a date to a fixed one: the day a customer joined becomes a tenure.
+
+    Parameters
+    ----------
+    columns : dict of str to str
+        New column -> the date column.
+    until : str
+        The day of the data, as ``2014-06-30`` (or ``2014-06-30 12:00``). It is never today.
+    drop : bool, default=False
+        Leave out the columns with the dates.
+
+    Notes
+    -----
+    Negative for later dates, with a fraction for the time of the day, NaN for a missing date.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"joined": pd.to_datetime(["2014-06-01", None])})
+    >>> DaysSince({"tenure": "joined"}, until="2014-06-30").fit_transform(X)["tenure"].tolist()
+    [29.0, nan]
+    """
+
+    def __init__(self, columns: Mapping[str, str], until: str, drop: bool = False) -> None:
+        self.columns = columns
+        self.until = until
+        self.drop = drop
+
+    def _changed(self, X: pd.DataFrame) -> pd.DataFrame:
+        sources = self._mapping("{tenure: Joined}")
+        columns = self._known(list(sources.values()), X)
+        self._of_role(columns, X, ["date"])
+        until = self._until()
+        day = np.timedelta64(1, "D")
+        days = {new: ((until - X[old]) / day).to_numpy(dtype=float) for new, old in sources.items()}
+        return self._with(X, days, columns)
+
+    def _until(self) -> pd.Timestamp:
+        try:
+            until = datetime.fromisoformat(self.until)
+        except (TypeError, ValueError):
+            until = None
+        if until is None or until.tzinfo is not None:
+            raise ConfigError(
+                f"DaysSince needs a day such as until: '2014-06-30', got until={self.until!r}"
+            )
+        return pd.Timestamp(until)
+
+
+class MapLevels(_TableStep):
+    """Add numbers that stand for the levels of a column: adults by marital status.
+
+    Parameters
+    ----------
+    columns : dict of str to dict
+        New column -> ``from``, the categorical or ordinal column; ``map``, level -> number; and
+        ``default``, the number of every other level, without which these become NaN.
+    drop : bool, default=False
+        Leave out the columns that the levels are of.
+
+    Notes
+    -----
+    A missing cell becomes NaN, whatever the default. ``fit`` refuses a map of which no level
+    occurs, as its levels are misspelled.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"status": pd.Series(["Married", "Single", None], dtype=object)})
+    >>> adults = {"from": "status", "map": {"Married": 2}, "default": 1}
+    >>> MapLevels({"adults": adults}).fit_transform(X)["adults"].tolist()
+    [2.0, 1.0, nan]
+    """
+
+    def __init__(self, columns: Mapping[str, Mapping[str, Any]], drop: bool = False) -> None:
+        self.columns = columns
+        self.drop = drop
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        """Check the maps against the table, and that some level of each occurs."""
+        super().fit(X, y)
+        for new, rule in self.columns.items():
+            found = [str(level) for level in X[rule["from"]].dropna().unique()]
+            if found and not set(found).intersection(rule["map"]):
+                level = next(iter(rule["map"]))
+                hint = did_you_mean(level, found) or f"; there is {', '.join(sorted(found)[:8])}"
+                raise ConfigError(
+                    f"MapLevels: column {rule['from']!r} has none of the levels that {new!r} maps, "
+                    f"such as {level!r}{hint}"
+                )
+        return self
+
+    def _changed(self, X: pd.DataFrame) -> pd.DataFrame:
+        rules = self._mapping("{adults: {from: status, map: {Married: 2}, default: 1}}")
+        for new, rule in rules.items():
+            self._check_rule(new, rule)
+        columns = self._known([rule["from"] for rule in rules.values()], X)
+        self._of_role(columns, X, ["categorical", "ordinal"])
+        numbers = {new: _mapped(X[rule["from"]], rule) for new, rule in rules.items()}
+        return self._with(X, numbers, columns)
+
+    def _check_rule(self, new: str, rule: Any) -> None:
+        where = f"MapLevels: columns.{new}"
+        if not isinstance(rule, Mapping) or not {"from", "map"} <= set(rule):
+            raise ConfigError(f"{where} needs from and map (and may have default), got {rule!r}")
+        for key in rule:
+            if key not in (known := ("from", "map", "default")):
+                raise ConfigError(
+                    f"{where} has from, map and default, not {key!r}{did_you_mean(key, known)}"
+                )
+        levels, default = rule["map"], rule.get("default")
+        if not isinstance(levels, Mapping) or not levels:
+            raise ConfigError(f"{where}.map needs level: number, got {levels!r}")
+        for level, number in levels.items():
+            if not isinstance(level, str):
+                raise ConfigError(f"{where}.map: a level is text; put {level!r} in quotes")
+            _check_number(number, f"{where}.map.{level}")
+        if default is not None:
+            _check_number(default, f"{where}.default")
+
+
+def _check_number(value: Any, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{where} must be a number, got {value!r}")
+
+
+def _mapped(column: pd.Series, rule: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    codes, levels = pd.factorize(column)
+    default = np.nan if rule.get("default") is None else rule["default"]
+    # The last number is that of code -1, a missing cell.
+    numbers = [*(rule["map"].get(str(level), default) for level in levels), np.nan]
+    return np.array(numbers, dtype=float)[codes]
+
+
+class KeepColumns(_TableStep):
+    """Keep some columns, in the order in which they are named.
+
+    Parameters
+    ----------
+    columns : list of str
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"age": [31.0], "income": [20.5], "visits": [2.0]})
+    >>> list(KeepColumns(["visits", "age"]).fit_transform(X))
+    ['visits', 'age']
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = columns
+
+    def _changed(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X[self._listed(self.columns, X)]
+
+
+class DropColumns(_TableStep):
+    """Leave some columns out.
+
+    Parameters
+    ----------
+    columns : list of str
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"age": [31.0], "income": [20.5], "visits": [2.0]})
+    >>> list(DropColumns(["income"]).fit_transform(X))
+    ['age', 'visits']
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = columns
+
+    def _changed(self, X: pd.DataFrame) -> pd.DataFrame:
+        columns = self._listed(self.columns, X)
+        if len(columns) == X.shape[1]:
+            raise ConfigError("DropColumns leaves no column; name fewer")
+        return X.drop(columns=columns)

@@ -38,7 +38,8 @@ class Metric:
 
     ``low`` and ``high`` are the ends of its range; intervals are clipped to them. ``of`` says
     what it needs: ``segments`` a known segment of each customer, ``clusters`` a clusterer,
-    ``both`` a clusterer and known segments.
+    ``both`` a clusterer and known segments, ``value`` a model of customer value and what the
+    customers did later, ``baskets`` association rules.
     """
 
     name: str
@@ -246,9 +247,159 @@ CLUSTER_METRICS: tuple[Metric, ...] = (
     ),
 )
 
+# Of a model of customer value, on customers whom it was not fitted on, in the time after theirs.
+VALUE_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "holdout_log_likelihood",
+        "holdout log likelihood",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="mean log probability of the number of later purchases, given the history",
+        low=-math.inf,
+        high=0.0,
+        of="value",
+    ),
+    Metric(
+        "mae",
+        "MAE of purchases",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="mean distance of expected and later purchases",
+        high=math.inf,
+        of="value",
+    ),
+    Metric(
+        "rmse",
+        "RMSE of purchases",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="root of the mean squared distance of expected and later purchases",
+        high=math.inf,
+        of="value",
+    ),
+    Metric(
+        "abs_bias",
+        "bias of the total",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="how far the sum of expected purchases is from that of the later ones, as a "
+        "share of these",
+        high=math.inf,
+        of="value",
+    ),
+    Metric(
+        "spend_mae",
+        "MAE of spend",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="mean distance of expected and later spend, in the currency of the log",
+        high=math.inf,
+        of="value",
+    ),
+    Metric(
+        "rank_correlation",
+        "rank correlation",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="Spearman's correlation of expected and later purchases",
+        low=-1.0,
+        of="value",
+    ),
+    Metric(
+        "top_decile_share",
+        "share of the top tenth",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="share of the later spend that comes from the tenth of the customers with the "
+        "most expected",
+        of="value",
+    ),
+)
+
+# Of association rules that were mined in the training baskets, on those held out.
+BASKET_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "held_out_confidence",
+        "held-out confidence",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="mean over rules of the share of held-out baskets with the antecedent that "
+        "have the consequent",
+        of="baskets",
+    ),
+    Metric(
+        "confidence_drop",
+        "drop of confidence",
+        greater_is_better=False,
+        needs_probabilities=False,
+        description="mean confidence in the training baskets less that in the held-out ones",
+        low=-1.0,
+        of="baskets",
+    ),
+    Metric(
+        "rules_kept",
+        "rules that hold",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="share of the rules that reach min_confidence in the held-out baskets, too",
+        of="baskets",
+    ),
+    Metric(
+        "held_out_lift",
+        "held-out lift",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="median over rules of the lift in the held-out baskets",
+        high=math.inf,
+        of="baskets",
+    ),
+    Metric(
+        "coverage",
+        "coverage",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="share of the held-out baskets that hold the antecedent of some rule",
+        of="baskets",
+    ),
+    Metric(
+        "hit_rate",
+        "hit rate",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="share of the covered baskets that hold what their most confident rule says",
+        of="baskets",
+    ),
+    Metric(
+        "n_rules",
+        "number of rules",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="rules found in the training baskets; neither more nor fewer is better",
+        high=math.inf,
+        of="baskets",
+    ),
+    Metric(
+        "n_itemsets",
+        "number of itemsets",
+        greater_is_better=True,
+        needs_probabilities=False,
+        description="frequent itemsets of the training baskets; neither more nor fewer is better",
+        high=math.inf,
+        of="baskets",
+    ),
+)
+
 PER_SEGMENT = ("precision", "recall", "f1", "support")
 
-_BY_NAME = {metric.name: metric for metric in (*METRICS, *CLUSTER_METRICS)}
+# What can be known of a run, by its task; the first one ranks unless another is asked for.
+METRICS_OF: dict[str, tuple[Metric, ...]] = {
+    "classification": METRICS,
+    "clustering": CLUSTER_METRICS,
+    "value": VALUE_METRICS,
+    "baskets": BASKET_METRICS,
+}
+
+_BY_NAME = {metric.name: metric for metrics in METRICS_OF.values() for metric in metrics}
 _PER_SEGMENT_DESCRIPTIONS = {
     "precision": "share of the customers predicted in {} who belong there",
     "recall": "share of the customers of {} who are found",

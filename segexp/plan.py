@@ -22,11 +22,18 @@ from segexp.config.compose import (
     read_config,
 )
 from segexp.config.options import find_conf_dirs
-from segexp.config.schema import ExperimentConfig, ModelConfig, SearchConfig
+from segexp.config.schema import (
+    UNPREPARED,
+    ExperimentConfig,
+    ModelConfig,
+    PreprocessingConfig,
+    SearchConfig,
+)
 from segexp.config.space import Parameter
 from segexp.data.readers import read_header
 from segexp.data.roles import check_columns
 from segexp.data.sql import recorded_address
+from segexp.data.transactions import check_log
 from segexp.errors import ConfigError, RunError, SegexpError
 from segexp.evaluation import check_metrics, check_task
 from segexp.runs import FINAL
@@ -172,6 +179,8 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
     ConfigError, DataError
         In one line: the thing, what was seen, what would do.
     """
+    config = _as_it_is(config)
+    _check_kind(config)
     pipeline = build_pipeline(config)
     clusters, known = config.model.task == "clustering", config.dataset.target is not None
     search = replace(config.search, constraints=_constraints(config)) if clusters else config.search
@@ -181,20 +190,68 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
         # The posterior of a mixture is not of the known segments.
         has_probabilities = hasattr(family.pipeline, "predict_proba") and not clusters
         check_metrics(config.evaluation, config.search, has_probabilities=has_probabilities)
-    baselines = _build_baselines(config) if known else {}
-    if not known and not clusters:
+    has_baselines = known or config.model.task == "value"
+    baselines = _build_baselines(config) if has_baselines else {}
+    if not known and config.model.task == "classification":
         raise ConfigError(
             f"dataset {config.dataset.name!r} names no target, and model={config.model.name} "
             f"predicts a known segment; say dataset.target=COLUMN, or model=kmeans to find segments"
         )
-    check_task(config.evaluation, metrics, clusters=clusters, known=known)
-    others = {"evaluation.group": config.evaluation.group} if config.evaluation.group else {}
-    check_columns(config.dataset, read_header(config.dataset), others)
+    check_task(config.evaluation, metrics, config.model.task, known=known)
+    if config.dataset.is_log:
+        check_log(config.dataset)
+    else:
+        others = {"evaluation.group": config.evaluation.group} if config.evaluation.group else {}
+        check_columns(config.dataset, read_header(config.dataset), others)
     spaces = parse_spaces(config, pipeline)
     plan = Plan(config, pipeline, baselines, spaces, families, metrics)
     if config.search.chooses_k:
         _check_chooses_k(plan)
     return plan
+
+
+# What models of customer value are fitted on.
+VALUE_FEATURES = ["repeats", "span", "tenure", "repeat_spend"]
+
+
+def _as_it_is(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the config of a task without preprocessing, which says so."""
+    if config.model.task not in UNPREPARED:
+        return config
+    nothing = PreprocessingConfig("none", {}, {}, {}, None, {}, {}, {}, {})
+    log = config.dataset.transactions
+    if config.model.task == "value":  # histories end where the calibration does
+        log = replace(log, features=VALUE_FEATURES, reference_date=None)
+    dataset = replace(config.dataset, transactions=log)
+    return replace(config, preprocessing=nothing, dataset=dataset)
+
+
+def _check_kind(config: ExperimentConfig) -> None:
+    """Refuse a task that this kind of data set does not serve."""
+    dataset, model, log = config.dataset, config.model, config.dataset.transactions
+    if model.task in UNPREPARED and not dataset.is_log:
+        raise ConfigError(
+            f"model={model.name} needs transactions, and dataset {dataset.name!r} is a table of "
+            f"customers; say for example dataset=online_retail, or dataset=transactions "
+            f"dataset.path=FILE"
+        )
+    if model.task in UNPREPARED and config.search.name != "none":
+        raise ConfigError(
+            f"search={config.search.name}: model={model.name} has no search; compare settings "
+            f"with segexp sweep model.estimator.PARAMETER=a,b"
+        )
+    if model.task == "value" and log.calibration_end is None:
+        raise ConfigError(
+            f"model={model.name} is judged by what customers did after a day that it knows "
+            f"nothing of; say dataset.transactions.calibration_end=YYYY-MM-DD"
+        )
+    if dataset.is_log and log.layout == "baskets" and model.task != "baskets":
+        raise ConfigError(
+            f"dataset {dataset.name!r} holds baskets without customers, and model={model.name} "
+            f"needs customers; say model=association_rules"
+        )
+    if model.task == "baskets" and log.layout == "lines" and log.item is None:
+        raise ConfigError("dataset.transactions.item must name the column of the items, got null")
 
 
 def _constraints(config: ExperimentConfig) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from segexp.data.readers import read_table
 from segexp.data.roles import FEATURE_ROLES
 from segexp.data.rules import limit_values, replace_values
 from segexp.data.sources import find_file
+from segexp.data.transactions import customers_from_frame, load_customers, log_header
 from segexp.errors import ConfigError, DataError, RunError, did_you_mean
 from segexp.evaluation import predict
 from segexp.saved_model import load_pipeline
@@ -43,6 +44,8 @@ ENDINGS = (".csv", ".tsv", ".parquet")
 READING = (
     "reader", "separator", "encoding", "decimal", "dayfirst", "missing_tokens", "invalid_values",
 )  # fmt: skip
+# What of a transaction log is as the model learned it.
+LEARNED = ("features", "frequency", "monetary", "calibration_end", "holdout_end", "segments")
 MAX_SHOWN = 30  # column names in one error
 # Their fitted models may say something else in another version.
 LIBRARIES = {"scikit-learn": (), "lightgbm": (), "xgboost": ("xgboost-cpu",)}
@@ -87,7 +90,8 @@ def predict_table(
     table : DataFrame or path
         CSV or Parquet (by the ending ``.parquet``), read by the rules of the run's data set:
         separator, encoding, missing tokens, types, value rules. Columns are found by name, and
-        those that the model does not need stay as they are.
+        those that the model does not need stay as they are. For a run on a transaction log it is
+        another log, which is summed up in the same way, or a table of the customers' features.
     words : sequence of str
         Where this table is written in another way, for example ``dataset.separator=semicolon``.
 
@@ -96,8 +100,10 @@ def predict_table(
     Predictions
         One row per row of ``table``, in its order. A classifier gives ``segment`` and, if it
         has probabilities, ``probability[...]`` for each segment and ``confidence``, the largest
-        of them. A clusterer gives ``segment``, ``confidence`` and ``unlike_anybody``. A name
-        that the table has already is written as ``predicted_NAME``.
+        of them. A clusterer gives ``segment``, ``confidence`` and ``unlike_anybody``, a model of
+        customer value ``expected_purchases``, ``probability_alive``, ``expected_spend`` and
+        ``clv``. A log gives one row per customer, with the features. A name that the table has
+        already is written as ``predicted_NAME``.
 
     Raises
     ------
@@ -110,27 +116,23 @@ def predict_table(
         forbids them.
     """
     run = open_finished(run.path if isinstance(run, runs.Run) else Path(run))
-    if isinstance(table, pd.DataFrame):
-        name, reading = "the table", _reading(run, None, words)
-        given, text = _given(table, reading)
-    else:
-        name = os.fspath(table)
-        reading = _reading(run, name, words)
-        given, text = _read(reading)
+    name = "the table" if isinstance(table, pd.DataFrame) else os.fspath(table)
+    reading = _reading(run, None if isinstance(table, pd.DataFrame) else name, words)
     model = _load(run)
-    _check_columns(name, list(given.columns), model.columns)
-    cells, X, notes = _features(model, text, reading)
+    if reading.is_log and not _holds(table, reading, model.columns):
+        given, X, notes = _summed_up(table, reading)
+    else:
+        given, X, notes = _typed(name, table, reading, model)
     own, said = _scored(model, X)
     names = _free_names(name, list(own.columns), list(given.columns))
     own.index = given.index
     return Predictions(
         table=pd.concat([given, own.rename(columns=names)], axis=1),
         names=names,
-        segments=_by_segment(model, own["segment"]),
+        segments=_by_segment(model, own.get("segment", pd.Series(dtype=object))),
         columns=_by_column(model, X),
         notes=(
             *([model.other_versions] if model.other_versions else []),
-            *_repeated_ids(cells, model.id),
             *notes,
             *said,
             *_unlike(own),
@@ -172,6 +174,11 @@ def _is_completed(path: Path) -> bool:
 
 def _load(run: runs.Run) -> _Model:
     file = run.path / runs.PIPELINE
+    if run.manifest.get("task") == "baskets":
+        raise RunError(
+            f"{run.path} holds association rules, which give customers no segment; see "
+            f"{run.path / runs.RULES}"
+        )
     if not file.is_file():
         said = run.manifest.get("warnings") or []
         why = next((str(text) for text in said if "the model was not saved" in str(text)), None)
@@ -270,16 +277,23 @@ def _reading(run: runs.Run, path: str | None, words: Sequence[str]) -> DatasetCo
         "path": path or "a table in memory",
         "downloads": {},
     }
+    log = content["dataset"]["transactions"]
+    log |= dict.fromkeys(("reference_date", "calibration_end", "holdout_end", "end"))
+    allowed = [*READING, *(f"transactions.{name}" for name in log if name not in LEARNED)]
+    known = [
+        f"dataset.{name}"
+        for name in (allowed if content["dataset"]["kind"] == "transactions" else READING)
+    ]
     for override in parse_words(words):
-        section, _, key = override.key_or_group.partition(".")
         plain = not (override.is_delete() or override.is_sweep_override())
-        if section != "dataset" or key not in READING or not plain:
-            known = [f"dataset.{name}" for name in READING]
+        if override.key_or_group not in known or not plain:
             raise ConfigError(
                 f"{override.input_line}: a word can only say how the table is written"
                 f"{did_you_mean(override.key_or_group, known)}; there are {', '.join(known)}"
             )
-        content["dataset"][key] = override.value()
+        key = override.key_or_group.removeprefix("dataset.")
+        owner = log if key.startswith("transactions.") else content["dataset"]
+        owner[key.removeprefix("transactions.")] = override.value()
     if (reader := content["dataset"]["reader"]) not in ("csv", "parquet"):
         raise ConfigError(f"dataset.reader={reader}: new customers come as csv or parquet")
     return config_from_dict(content).dataset
@@ -301,6 +315,39 @@ def _read(reading: DatasetConfig) -> tuple[pd.DataFrame, pa.Table]:
         kept = stored.select(own).rename_columns(text.column_names)
     # Arrow's own types, because pandas' would turn whole numbers with gaps into floats.
     return kept.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True), text
+
+
+def _holds(
+    table: pd.DataFrame | str | os.PathLike[str], reading: DatasetConfig, columns: Mapping[str, Any]
+) -> bool:
+    """Say whether a table has the features of customers, where a transaction log may be meant."""
+    header = table.columns if isinstance(table, pd.DataFrame) else log_header(reading)
+    return set(columns) <= set(map(str, header))
+
+
+def _summed_up(
+    table: pd.DataFrame | str | os.PathLike[str], reading: DatasetConfig
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return the customers of a transaction log, their features, and what is to be said."""
+    if isinstance(table, pd.DataFrame):
+        found = customers_from_frame(table, reading.transactions)
+    else:
+        found = load_customers(reading)
+    given = pd.concat([found.ids, found.table], axis=1)
+    return given, found.table, [finding.message for finding in found.findings]
+
+
+def _typed(
+    name: str,
+    table: pd.DataFrame | str | os.PathLike[str],
+    reading: DatasetConfig,
+    model: _Model,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return the customers of a table as they are, their features, and what is to be said."""
+    given, text = _given(table, reading) if isinstance(table, pd.DataFrame) else _read(reading)
+    _check_columns(name, list(given.columns), model.columns)
+    cells, X, notes = _features(model, text, reading)
+    return given, X, [*_repeated_ids(cells, model.id), *notes]
 
 
 def _check_columns(name: str, columns: Sequence[str], needed: Mapping[str, Any]) -> None:
@@ -371,7 +418,10 @@ def _scored(model: _Model, X: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         last = model.pipeline[-1]
-        made = _assigned(model, X) if hasattr(last, "assign") else _classified(model, X)
+        if hasattr(last, "value"):
+            made = last.value(X).reset_index(drop=True)
+        else:
+            made = _assigned(model, X) if hasattr(last, "assign") else _classified(model, X)
     messages = dict.fromkeys(" ".join(str(warning.message).split()) for warning in said)
     # Counted column by column beside, where scikit-learn names numbers of columns.
     return made, [text for text in messages if not text.startswith("Found unknown categories")]
@@ -560,7 +610,9 @@ def to_csv(predictions: Predictions, separator: str | None = None) -> bytes:
         }
     )
     if separator is None:
-        separator = reading.separator or (";" if reading.decimal == "," else ",")
+        # Blanks stand between the columns of some logs only.
+        named = reading.separator if reading.separator != " " else None
+        separator = named or (";" if reading.decimal == "," else ",")
     try:
         return text.to_csv(index=False, sep=separator, lineterminator="\n").encode(reading.encoding)
     except UnicodeEncodeError as error:

@@ -52,6 +52,20 @@ CUSTOMERS = "customers.parquet"  # the segment of each customer, from the final 
 STABILITY = "stability.csv"
 PARENTS = "slsa.csv"  # where each segment comes from as their number grows
 K_TABLE = "k.csv"
+SAMPLE = "sample.parquet"  # features of some customers, for the report
+PROFILE = "profile.json"  # what the columns of the table are like
+SURROGATE = "rules.json"  # the segments as a small tree on the columns of the table
+RFM = "rfm.csv"  # customers, orders and revenue of each RFM segment
+AT_RISK = "at_risk.csv"  # good customers who stay away, each with the reason
+HIGH_VALUE = "high_value.csv"  # the best customers, each with the reason
+RESPONSES = "responses.csv"  # how the customers of each segment responded
+VALUE = "value.json"  # a value model: parameters, convergence, what the holdout says
+DECILES = "deciles.csv"  # predicted beside actual, by tenth of the predictions
+VALUE_MATRIX = "value_matrix.csv"  # probability alive by customer value
+ITEMSETS = "itemsets.csv"
+RULES = "rules.csv"
+SEGMENT_RULES = "segment_rules.csv"
+BASKETS = "baskets.json"
 STUDIES = "studies"
 JOURNAL = "studies/journal.log"
 FIGURES = "figures"
@@ -74,6 +88,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+_BOUGHT = dict.fromkeys(
+    ("orders", "revenue", "revenue_share", "median[recency]", "median[frequency]",
+     "median[monetary]"),
+    float,
+)  # fmt: skip
+_RATES = dict.fromkeys(("rate", "low", "high", "lift", "q_value"), float)
+_TABLES: dict[str, dict[str, type]] = {  # columns that are read as something else than text
+    RFM: {"segment": str, "customers": int, "share": float, **_BOUGHT},
+    AT_RISK: {"id": str, "revenue": float, "reason": str},
+    HIGH_VALUE: {"id": str, "revenue": float, "reason": str},
+    RESPONSES: {"segment": str, "outcome": str, "customers": int, "responders": int, **_RATES},
+}
 _SCORE_COLUMNS: dict[str, type] = {"repeat": int, "fold": int, "metric": str, "value": float}
 
 
@@ -268,6 +294,10 @@ class Run:
     def read_k_table(self) -> pd.DataFrame:
         """Return the criteria of the number of segments, by rows and k."""
         return _read_csv(self.path / K_TABLE, {"rows": str, "k": int})
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """Return a table of the customers of segments: RFM, AT_RISK, HIGH_VALUE or RESPONSES."""
+        return _read_csv(self.path / name, _TABLES[name])
 
     def read_customers(self) -> pd.DataFrame:
         """Return the segment of each customer."""

@@ -24,7 +24,7 @@ from scipy.cluster.hierarchy import linkage
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-import segexp.figures as figures
+import segexp.figures.clustering as figures
 from segexp.clustering.choose_k import (
     NOT_MEASURED,
     Verdict,
@@ -41,6 +41,8 @@ from segexp.clustering.stability import Stability, resampled_labels, slsa
 from segexp.config.schema import ExperimentConfig
 from segexp.engine import Engine, Shared
 from segexp.evaluation import Codes, Refits, Table
+from segexp.figures.look import render
+from segexp.rfm import RFMScorer
 from segexp.runs import FINAL, FOLDS, RunWriter
 from segexp.saved_model import UnsafeModelError, dump_pipeline
 
@@ -63,16 +65,9 @@ class Segmentation:
     values: Mapping[str, float]  # metrics of the customers that were fitted
     assignment: Mapping[str, Any]  # the rule for other customers, and how well it agrees
     tree: NDArray[np.float64] | None  # the merges of a hierarchical clusterer, as scipy has them
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the segments, in the order of their numbers."""
-        return segment_names(int(self.labels.max(initial=-1)) + 1)
-
-
-def segment_names(n: int) -> tuple[str, ...]:
-    """Return the names of ``n`` segments that were found: from 1, the largest first."""
-    return tuple(str(number + 1) for number in range(n))
+    names: tuple[str, ...]  # of the segments, in the order of their numbers
+    scorer: RFMScorer | None  # what the pipeline scores recency, frequency and value by
+    notes: tuple[str, ...]  # what the clusterer says of itself
 
 
 def fit_segmentation(
@@ -119,7 +114,16 @@ def fit_segmentation(
             "n_fitted_rows": segmenter.n_fitted_rows_,
         },
         tree=_tree(segmenter, Z),
+        names=segmenter.names_,
+        scorer=_scorer(fitted),
+        notes=tuple(getattr(segmenter.clusterer_, "notes_", ())),
     )
+
+
+def _scorer(fitted: Pipeline) -> RFMScorer | None:
+    steps = fitted.named_steps["preprocessing"].named_steps["table"]
+    known = steps.named_steps.values() if isinstance(steps, Pipeline) else ()
+    return next((step for step in known if isinstance(step, RFMScorer)), None)
 
 
 def _tree(segmenter: Segmenter, Z: Any) -> NDArray[np.float64] | None:
@@ -399,8 +403,15 @@ def describe(
     stability: Stability | None,
     verdicts: Mapping[str, Verdict],
     k_tables: Mapping[str, pd.DataFrame],
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what is written down of a segmentation, its stability and the verdicts on k."""
+    """Return what is written down of a segmentation, its stability and the verdicts on k.
+
+    Parameters
+    ----------
+    facts : mapping
+        More, in values that JSON can hold but for NaN.
+    """
     n_rows = {rows: int(table["n_rows"].max()) for rows, table in k_tables.items()}
     content: dict[str, Any] = {
         "n_segments": len(found.names),
@@ -428,7 +439,7 @@ def describe(
         }
         for rows, verdict in verdicts.items()
     }
-    return dict(_without_nan(content))
+    return dict(_without_nan({**content, **facts}))
 
 
 def _without_nan(value: Any) -> Any:
@@ -475,5 +486,5 @@ def draw_segmentation(
     return {
         f"{name}.{kind}": content
         for name, figure in drawn.items()
-        for kind, content in figures.render(figure).items()
+        for kind, content in render(figure).items()
     }

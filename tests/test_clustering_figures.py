@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.cluster.hierarchy import linkage
 
-from segexp import figures
+from segexp.figures import clustering as figures
+from segexp.figures.look import render
 
 CURVES = pd.DataFrame(
     {
@@ -157,10 +158,10 @@ def test_figures_can_be_drawn_for_any_number_of_segments(k):
         figures.stability_boxplots(values, "Jaccard", "segment"),
         figures.dendrogram(linkage(Z, "ward"), k),
     ):
-        assert figures.render(figure)["png"].startswith(b"\x89PNG")
+        assert render(figure)["png"].startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_the_same_table_gives_the_same_bytes(kind):
-    first, second = (figures.render(figures.silhouette_curve(CURVES, 3))[kind] for _ in range(2))
+    first, second = (render(figures.silhouette_curve(CURVES, 3))[kind] for _ in range(2))
     assert first == second

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segexp import figures
+from segexp.figures import comparison as figures
+from segexp.figures.look import render
 
 A, B = np.array([0.5, 0.6, 0.4, np.nan]), np.array([0.4, 0.3, 0.5, 0.2])
 
@@ -61,9 +62,9 @@ def test_without_a_critical_difference_the_figure_says_why():
 def test_any_number_of_configs_can_be_drawn(n):
     names = [f"${i}$ <b>" for i in range(n)]
     figure = figures.critical_difference(names, np.arange(1.0, n + 1), 3.0, [names], 9, "accuracy")
-    assert figures.render(figure)["svg"].startswith(b"<?xml")
+    assert render(figure)["svg"].startswith(b"<?xml")
 
 
 def test_no_folds_can_be_drawn():
     empty = np.empty(0)
-    assert figures.render(figures.fold_differences(empty, empty, ("a", "b"), "accuracy", True))
+    assert render(figures.fold_differences(empty, empty, ("a", "b"), "accuracy", True))

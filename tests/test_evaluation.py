@@ -35,7 +35,8 @@ def protocol(**changes):
         **{
             "name": "cv", "protocol": "cv", "n_splits": 5, "n_repeats": 1, "test_size": 0.2,
             "group": None, "metric": "accuracy", "metrics": ["accuracy"], "baselines": [],
-            "confidence": 0.95, "importance_repeats": 0, "final_model": False, "constraints": {},
+            "confidence": 0.95, "importance_repeats": 0, "final_model": False,
+            "sample_rows": 0, "constraints": {},
             "stability_resamples": 0, "fold_resamples": 0, "k_max": None, "silhouette_rows": 100,
             "internal": [],
             **changes,

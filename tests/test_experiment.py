@@ -241,7 +241,13 @@ def test_every_model_runs_and_its_pipeline_reads_back(model):
     assert len(pipeline.classes_) == 4
 
 
-@pytest.mark.parametrize("preprocessing", list_options("preprocessing", SHIPPED))
+# What needs columns that the demo customers do not have.
+OF_OTHER_TABLES = {"personality", "personality_rfm", "rfm", "rfm_scores", "value"}
+
+
+@pytest.mark.parametrize(
+    "preprocessing", sorted(set(list_options("preprocessing", SHIPPED)) - OF_OTHER_TABLES)
+)
 @pytest.mark.parametrize("model", ["lightgbm", "logistic_regression"])
 def test_every_preprocessing_runs_and_reads_back(preprocessing, model):
     words = ["dataset.n_customers=200", f"model={model}", f"preprocessing={preprocessing}",

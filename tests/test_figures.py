@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from segexp import figures
 from segexp.config.space import parse_space
+from segexp.figures import search as figures
+from segexp.figures.look import render
 
 SPACE = parse_space(
     {
@@ -87,30 +88,30 @@ def words(figure):
 
 
 def test_a_figure_becomes_a_png_and_an_svg(trials):
-    files = figures.render(figures.optimisation_history(trials, "f1", True))
+    files = render(figures.optimisation_history(trials, "f1", True))
     assert files["png"].startswith(b"\x89PNG") and b"<svg" in files["svg"]
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_the_same_table_gives_the_same_bytes(trials, kind):
-    one, two = (figures.render(figures.slices(trials, SPACE, "f1", True))[kind] for _ in range(2))
+    one, two = (render(figures.slices(trials, SPACE, "f1", True))[kind] for _ in range(2))
     assert one == two
 
 
 def test_drawing_leaves_the_readers_settings_alone(trials):
     before = dict(matplotlib.rcParams)
-    figures.render(figures.slices(trials, SPACE, "f1", True))
+    render(figures.slices(trials, SPACE, "f1", True))
     assert dict(matplotlib.rcParams) == before
 
 
 def test_the_readers_settings_change_no_figure(trials):
-    plain = figures.render(figures.optimisation_history(trials, "f1", True))["png"]
+    plain = render(figures.optimisation_history(trials, "f1", True))["png"]
     with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "font.size": 30}):
-        assert figures.render(figures.optimisation_history(trials, "f1", True))["png"] == plain
+        assert render(figures.optimisation_history(trials, "f1", True))["png"] == plain
 
 
 def test_pyplot_is_never_loaded():
-    code = "import sys, segexp.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, segexp.figures.search; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -238,7 +239,7 @@ def all_figures(trials, space):
 def test_one_trial_of_one_parameter_can_be_drawn(trials, kept):
     one = trials[trials["state"].isin(kept)].head(1)
     for figure in all_figures(one, SPACE[:1]).values():
-        figures.render(figure)
+        render(figure)
 
 
 def test_a_range_of_one_value_can_be_drawn(trials):
@@ -247,13 +248,13 @@ def test_a_range_of_one_value_can_be_drawn(trials):
         "leaves": {"type": "int", "low": 5, "high": 5},
     }
     for figure in all_figures(trials, parse_space(nodes, "model.space")).values():
-        figures.render(figure)
+        render(figure)
 
 
 def test_a_dollar_sign_is_no_formula(trials):
     nodes = {"a$b_$c": {"type": "categorical", "choices": ["$x^", "y$"]}}
     for figure in all_figures(trials, parse_space(nodes, "model.space")).values():
-        figures.render(figure)
+        render(figure)
 
 
 def overlaps(figure, texts):

@@ -304,6 +304,44 @@ def predict(
     return execute(run, table, words or [], output, force=force)
 
 
+@app.command(epilog="Example: segexp migrate outputs/mall/RUN customers_in_may.csv")
+def migrate(
+    run: Annotated[str, typer.Argument(metavar="DIR", help="A completed run that gives segments.")],
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TABLE]",
+            help="The customers later, a CSV, TSV or Parquet file; a log needs none.",
+            show_default=False,
+        ),
+    ] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORDS]...",
+            help="Another date of a log, dataset.transactions.reference_date=2011-12-10; "
+            "thresholds, for example migration.psi_act=0.3.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="A folder; in DIR by default.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Replace = False,
+) -> int:
+    """Say who moved between segments since a run, and whether to segment again."""
+    from segexp.cli.migrate import execute
+
+    return execute(run, table, words or [], output, force=force)
+
+
 @app.command(epilog='Example: eval "$(segexp completion bash)"')
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash or zsh.")],

@@ -30,6 +30,8 @@ _GAP = 2
 _BESIDE = {
     "classification": ("accuracy", "f1_macro", "log_loss", "ari"),
     "clustering": ("stability", "n_segments", "smallest_share", "noise_share"),
+    "value": ("holdout_log_likelihood", "mae", "abs_bias", "top_decile_share"),
+    "baskets": ("held_out_confidence", "rules_kept", "coverage", "n_rules"),
 }
 
 

@@ -15,7 +15,7 @@ from segexp.errors import ConfigError, SegexpError, did_you_mean
 
 COMMANDS = (
     "run", "sweep", "plan", "resume", "rerun", "config", "options", "ls", "show", "compare", "diff",
-    "predict", "data", "completion",
+    "predict", "migrate", "data", "completion",
 )  # fmt: skip
 _COMPOSING = ("run", "sweep", "plan", "config")
 _COMPARING = {  # what the options are called
@@ -109,9 +109,9 @@ def _candidates(before: Sequence[str], current: str) -> Iterable[str]:
         return _SCRIPTS
     if command in _COMPARING:
         return _comparing(command, rest, current)
-    if command in ("show", "resume", "rerun", "predict") and not rest:
+    if command in ("show", "resume", "rerun", "predict", "migrate") and not rest:
         return _runs(current)
-    if command == "predict":
+    if command in ("predict", "migrate"):
         return _paths(current)
     if command == "ls" and not rest:
         return _folders(current)
@@ -130,9 +130,9 @@ def _comparing(command: str, rest: Sequence[str], current: str) -> Iterable[str]
 
 
 def _metric_names() -> list[str]:
-    from segexp.metrics import CLUSTER_METRICS, METRICS
+    from segexp.metrics import METRICS_OF
 
-    return [metric.name for metric in (*METRICS, *CLUSTER_METRICS)]
+    return [metric.name for metrics in METRICS_OF.values() for metric in metrics]
 
 
 def _data(rest: Sequence[str]) -> Iterable[str]:
@@ -161,7 +161,7 @@ def _words(rest: Sequence[str], current: str) -> list[str]:
 
 def _values(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> list[str]:
     from segexp.config.options import list_options
-    from segexp.config.schema import ANSWERS, GROUPS, PROTOCOLS, READERS
+    from segexp.config.schema import ANSWERS, GROUPS, KINDS, LOG_ANSWERS, PROTOCOLS, READERS
 
     key, _, value = current.partition("=")
     said = value.rpartition(",")[0]  # `model=svm,kn` completes the part after the comma
@@ -173,6 +173,8 @@ def _values(current: str, rest: Sequence[str], conf_dirs: Sequence[Path]) -> lis
     else:
         known = {
             **{f"dataset.{name}": answers for name, answers in ANSWERS.items()},
+            **{f"dataset.transactions.{name}": known for name, known in LOG_ANSWERS.items()},
+            "dataset.kind": KINDS,
             "dataset.reader": READERS,
             "evaluation.protocol": PROTOCOLS,
             "evaluation.final_model": ("true", "false"),

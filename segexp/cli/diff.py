@@ -57,7 +57,8 @@ def execute(
 
 
 def _draw(found: Difference, rope: float) -> dict[str, bytes]:
-    from segexp.figures import fold_differences, render
+    from segexp.figures.comparison import fold_differences
+    from segexp.figures.look import render
     from segexp.metrics import metric_by_name
 
     metric, paired = metric_by_name(found.metric), found.paired

@@ -61,6 +61,8 @@ def _print_summary(run: Run, predictions: Predictions, table: str, output: str) 
 def _print_segments(predictions: Predictions) -> None:
     from segexp.cli.console import add_row, show_table, table
 
+    if predictions.segments.empty:
+        return
     known = predictions.segments["training_share"].notna().any()
     columns = ("segment", "customers", "share", *(["in training"] if known else []))
     made = table("", columns, right=columns[1:])

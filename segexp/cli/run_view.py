@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segexp.cli.console import add_row, clean, number, say, show_table, table
 from segexp.cli.segments_view import is_clustering, print_found_segments
-from segexp.metrics import CLUSTER_METRICS, METRICS, metric_by_name, undominated
+from segexp.metrics import METRICS, METRICS_OF, metric_by_name, undominated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,12 +38,35 @@ def interval_text(summary: Mapping[str, Any]) -> str:
 def print_result(run: Run, metrics: Sequence[str] | None = None) -> None:
     """Print what a finished run found: metrics beside the baselines, segments, importance."""
     print_heading(run)
-    print_metrics(run, metrics)
-    print_found_segments(run)
-    print_search(run)
-    print_segments(run)
-    print_importance(run, most=5)
+    print_body(run, metrics)
     print_notes(run, most=15)
+
+
+def print_body(run: Run, metrics: Sequence[str] | None = None, full: bool = False) -> None:
+    """Print what a run found, by its task.
+
+    Parameters
+    ----------
+    metrics : sequence of str, optional
+        Those to show; by default all.
+    full : bool
+        Everything that there is.
+    """
+    from segexp.cli.baskets_view import print_baskets
+    from segexp.cli.value_view import print_value
+
+    task = run.manifest["task"]
+    if task == "value":
+        print_value(run)
+        return
+    print_metrics(run, metrics)
+    if task == "baskets":
+        print_baskets(run)
+        return
+    print_found_segments(run, full=full)
+    print_search(run, full=full)
+    print_segments(run)
+    print_importance(run, most=20 if full else 5)
 
 
 def print_heading(run: Run) -> None:
@@ -51,7 +74,11 @@ def print_heading(run: Run) -> None:
     manifest = run.manifest
     data = manifest["dataset"]
     known = f", {len(manifest['segments'])} known segments" if manifest["segments"] else ""
-    say(f"{data['name']}: {data['n_rows']:,} customers, {data['n_features']} features{known}")
+    what = f"customers, {data['n_features']} features{known}"
+    if manifest["task"] == "baskets":
+        what = "baskets"
+    say(f"{data['name']}: {data['n_rows']:,} {what}")
+    _print_log(data.get("log"))
     if data["synthetic"]:
         say(SYNTHETIC, style="yellow")
     seed = manifest["split"]["split_seed"]
@@ -63,6 +90,22 @@ def print_heading(run: Run) -> None:
     say()
 
 
+def _print_log(log: Mapping[str, Any] | None) -> None:
+    """Print what a transaction log came to."""
+    if not log:
+        return
+    used = f"{log['n_lines']:,} of {log['n_lines_read']:,} lines"
+    orders = f", {log['n_orders']:,} orders" if log.get("n_orders") else ""
+    revenue = f", {log['revenue']:,.2f} in all" if log.get("revenue") is not None else ""
+    dates = f", {log['first']} to {log['last']}" if log.get("first") else ""
+    say(f"{used}{orders}{revenue}{dates}")
+    if log.get("calibration_end"):
+        end = log.get("holdout_end") or log["last"]
+        say(f"histories up to {log['calibration_end']}, judged by what came up to {end}")
+    elif log.get("reference_date"):
+        say(f"recency counts up to {log['reference_date']}")
+
+
 def print_metrics(run: Run, metrics: Sequence[str] | None = None) -> None:
     """Print the metrics on held-out rows beside those of the baselines on the same rows."""
     summary = run.read_summary()
@@ -72,7 +115,9 @@ def print_metrics(run: Run, metrics: Sequence[str] | None = None) -> None:
     of_all = ("all, in-sample",) if in_sample else ()
     columns = ("metric", "mean", "sd", level, *of_all, *baselines)
     made = table("on held-out rows", columns, right=columns[1:])
-    known = (*CLUSTER_METRICS, *METRICS) if is_clustering(run) else METRICS
+    known = METRICS_OF[run.manifest["task"]]
+    if is_clustering(run):
+        known = (*known, *METRICS)
     for metric in map(metric_by_name, dict.fromkeys(metrics or [m.name for m in known])):
         entry = summary.get(metric.name)
         if entry is None:
@@ -315,6 +360,27 @@ def _scoring(run: Run) -> list[tuple[list[str], str]]:
     return [(words, "segments for the customers of another table")]
 
 
+def _other_models(task: str, model: str, words: Sequence[str]) -> list[tuple[list[str], str]]:
+    """Return commands that try something else on the same folds."""
+    if task == "baskets":
+        softer = ["segexp", "sweep", *words, "model=association_rules"]
+        return [
+            ([*softer, "model.estimator.min_support=0.001,0.002,0.005,0.01"], "other thresholds")
+        ]
+    first, second, every = {
+        "classification": ("random_forest", "lightgbm", "glob(*)"),
+        "clustering": (
+            "gaussian_mixture", "kmeans", "kmeans,agglomerative,gaussian_mixture,dbscan,hdbscan"
+        ),
+        "value": ("pareto_nbd", "bg_nbd", "glob(*)"),
+    }[task]  # fmt: skip
+    other = first if model != first else second
+    return [
+        (["segexp", "run", *words, f"model={other}"], "another model on the same folds"),
+        (["segexp", "sweep", *words, f"model={every}"], "several models in one table"),
+    ]
+
+
 def print_next_commands(run: Run, words: Sequence[str]) -> None:
     """Print where the run landed and what to type next."""
     from segexp.config.options import read_yaml
@@ -324,21 +390,12 @@ def print_next_commands(run: Run, words: Sequence[str]) -> None:
     # What is said of this model does not hold for another one.
     said = [word for word in words if not word.lstrip("+~").startswith(("model=", "model."))]
     model = run.manifest["model"]
-    if is_clustering(run):
-        other = "gaussian_mixture" if model != "gaussian_mixture" else "kmeans"
-        every = "model=kmeans,agglomerative,gaussian_mixture,dbscan,hdbscan"
-    else:
-        other = "random_forest" if model != "random_forest" else "lightgbm"
-        every = "model=glob(*)"
+    others = _other_models(run.manifest["task"], model, said)
     say(f"run directory: {run.path}")
     say("next:", style="bold")
     config = read_yaml(run.path / CONFIG)
     search, space = config["search"], config["model"]["space"]
     deeper = []
-    others = [
-        (["segexp", "run", *said, f"model={other}"], "another model on the same folds"),
-        (["segexp", "sweep", *said, every], "several models in one table"),
-    ]
     if search["candidates"]:
         others = []
     if is_clustering(run) and search["name"] == "none" and "n_clusters" in space:

@@ -57,6 +57,71 @@ def print_found_segments(run: Run, full: bool = False) -> None:
         )
         say()
     _print_k(run, found.get("k", {}), full)
+    _print_purchases(run)
+    _print_responses(run, found.get("responses"))
+    notes = found.get("notes", [])
+    for note in notes if full else notes[:2]:
+        say(f"note: {note}", style="yellow")
+    if len(notes) > 2 and not full:
+        say(f"and {len(notes) - 2} more notes, which `segexp show` lists", style="yellow")
+
+
+def _print_purchases(run: Run) -> None:
+    """Print what the customers of each segment bought, and how many there are to look after."""
+    from segexp.runs import AT_RISK, HIGH_VALUE, RFM
+
+    if not (run.path / RFM).is_file():
+        return
+    shown = ("customers", "share", "orders", "revenue", "of revenue", "days ago", "times", "value")
+    made = table(
+        "what they bought (in-sample; recency in days, frequency and value as medians)",
+        ("segment", *shown), right=shown,
+    )  # fmt: skip
+    for row in run.read_table(RFM).to_dict("records"):
+        medians = (number(row[f"median[{name}]"], 0) for name in ("recency", "frequency"))
+        add_row(
+            made, row["segment"], f"{row['customers']:,}", f"{row['share']:.1%}",
+            f"{row['orders']:,.0f}", f"{row['revenue']:,.0f}", _percent(row["revenue_share"]),
+            *medians, f"{row['median[monetary]']:,.0f}",
+        )  # fmt: skip
+    show_table(made)
+    for name, what in ((AT_RISK, "at risk"), (HIGH_VALUE, "of high value")):
+        listed = run.read_table(name)
+        say(f"{len(listed):,} customers {what}, each with the reason: {run.path / name}")
+        for row in listed.head(2).to_dict("records"):
+            say(f"  {row['id']}: {row['reason']}")
+    say()
+
+
+def _print_responses(run: Run, test: Mapping[str, Any] | None) -> None:
+    """Print which share of each segment responded."""
+    from segexp.runs import RESPONSES
+
+    if not (run.path / RESPONSES).is_file() or test is None:
+        return
+    columns = ("customers", "responders", "rate", "interval", "lift", "q")
+    rates = run.read_table(RESPONSES)
+    several = rates["outcome"].nunique() > 1
+    made = table(
+        f"{test['outcome']} by segment, which the clusterer was not shown (in-sample)",
+        ("segment", *(["outcome"] if several else []), *columns), right=columns,
+    )  # fmt: skip
+    for row in rates.to_dict("records"):
+        add_row(
+            made, row["segment"], *([row["outcome"]] if several else []),
+            f"{row['customers']:,}", f"{row['responders']:,}", _percent(row["rate"]),
+            f"{_percent(row['low'])} .. {_percent(row['high'])}", number(_float(row["lift"]), 2),
+            _q(_float(row["q_value"])),
+        )  # fmt: skip
+    show_table(made)
+
+
+def _q(value: float | None) -> str:
+    return "<0.0001" if value is not None and value < 1e-4 else number(value)
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.1%}"
 
 
 def _print_segments(run: Run) -> None:

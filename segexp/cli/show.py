@@ -13,15 +13,7 @@ if TYPE_CHECKING:
 def execute(path: str) -> int:
     """Print a run's result, confusion matrix, data, split, seeds, versions and files."""
     from segexp.cli.console import clean, say
-    from segexp.cli.run_view import (
-        print_heading,
-        print_importance,
-        print_metrics,
-        print_notes,
-        print_search,
-        print_segments,
-    )
-    from segexp.cli.segments_view import print_found_segments
+    from segexp.cli.run_view import print_body, print_heading, print_metrics, print_notes
     from segexp.cli.sweep_view import print_sweep
     from segexp.runs import (
         COMPLETED,
@@ -43,19 +35,17 @@ def execute(path: str) -> int:
     run.check_facts()
     command = run.read_overrides()
     if run.status == COMPLETED:  # what is damaged is told before half of it is shown
-        run.read_summary(), run.read_predictions()
+        run.read_summary()
+        if run.manifest["task"] != "baskets":
+            run.read_predictions()
     say(f"{run.path}: {run.status}", style="bold")
     say(command)
     say()
     print_heading(run)
     if run.status == COMPLETED:
-        print_metrics(run)
-        print_found_segments(run, full=True)
-        print_search(run, full=True)
-        print_segments(run)
+        print_body(run, full=True)
         if run.manifest["segments"]:
             _print_confusion(run)
-        print_importance(run, most=20)
     else:
         if cause := run.manifest.get("cause"):
             say(f"cause: {cause}", style="red")

@@ -263,6 +263,8 @@ class Segmenter(ClusterMixin, BaseEstimator):
 
     Attributes
     ----------
+    names_ : tuple of str
+        Those of a clusterer that names its segments (``segment_names_``), or numbers from 1.
     labels_ : ndarray of int of shape (n,)
         Segment of each training customer. The segments are numbered by size, the largest is 0 (of
         two of one size the one that has the first row); -1 is noise.
@@ -387,6 +389,16 @@ class Segmenter(ClusterMixin, BaseEstimator):
         self.distance_ = Gower.of(X) if isinstance(X, pd.DataFrame) else None
         self.n_fitted_rows_ = len(fitted_rows)
         return self
+
+    @property
+    def names_(self) -> tuple[str, ...]:
+        """Names of the segments: the clusterer's own, or numbers from 1, the largest first."""
+        check_is_fitted(self)
+        own = getattr(self.clusterer_, "segment_names_", None)
+        if own is None:
+            return tuple(str(number + 1) for number in range(self.n_segments_))
+        rule: Any = self._rule
+        return tuple(str(own[number]) for number in rule.numbers)
 
     def predict(self, X: Any) -> Labels:
         """Return the segment of each customer, -1 for noise."""

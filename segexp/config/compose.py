@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -452,6 +452,8 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     """Return ``value`` as the type of its field; whole numbers pass as text and as numbers."""
     if hint is Any:
         return value
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _section(key, hint, value)
     if typing.get_origin(hint) is types.UnionType:  # `X | None` is the only union in the schema
         hint = next(arg for arg in typing.get_args(hint) if arg is not types.NoneType)
         if value is None:
@@ -503,11 +505,12 @@ def config_hash(config: ExperimentConfig) -> str:
     """Return 8 hex digits that name what is computed.
 
     Where it runs (``engine``), where it lands (``run.outputs``) and what it is called
-    (``run.name``, ``run.tags``) change no number and are left out.
+    (``run.name``, ``run.tags``) change no number and are left out. The order of steps and of rules
+    counts.
     """
     content = asdict(config)
     del content["engine"]
     for key in ("outputs", "name", "tags"):
         del content["run"][key]
-    canonical = json.dumps(content, sort_keys=True, default=str)
+    canonical = json.dumps(content, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]

@@ -6,6 +6,8 @@ Rules that a type cannot express are checked in ``__post_init__``.
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import math
 import re
 from collections.abc import Iterable
@@ -18,13 +20,15 @@ Node = dict[str, Any]  # a mapping with a `_target_`, or a mapping of such
 
 
 MAX_GENERATED = 10_000_000
-READERS = ("csv", "parquet", "sql", "demo")
+READERS = ("csv", "parquet", "sql", "demo", "rda")
+KINDS = ("customers", "transactions")
 # What Hydra's grammar wants in quotes can be named.
 CHARACTERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "point": "."}
 PROTOCOLS = ("holdout", "cv", "repeated_cv")
 SAMPLERS = ("none", "grid", "random", "tpe", "gp", "cmaes")
 SEARCHES = (*SAMPLERS, "auto", "k")
-TASKS = ("classification", "clustering")
+TASKS = ("classification", "clustering", "value", "baskets")
+UNPREPARED = ("value", "baskets")  # tasks that take a log as it is, and have no search
 INTERNAL_METRICS = (
     "silhouette", "simplified_silhouette", "shadow", "calinski_harabasz", "davies_bouldin",
 )  # fmt: skip
@@ -37,6 +41,17 @@ ANSWERS = {  # keys of a dataset that say what to do about dirt, and what they c
     "duplicate_ids": ("error", "keep", "first", "last"),
     "duplicate_rows": ("keep", "drop", "error"),
 }
+LOG_ANSWERS = {  # the same of a transaction log
+    "invalid": ("error", "drop"),
+    "missing_customer": ("drop", "error"),
+    "returns": ("drop", "keep", "error"),
+    "non_positive": ("drop", "keep", "error"),
+    "duplicates": ("keep", "drop", "error"),
+}
+LOG_FEATURES = (
+    "recency", "frequency", "monetary", "tenure", "interpurchase", "span", "repeats",
+    "repeat_spend", "orders", "days", "lines", "items", "quantity", "average_order",
+)  # fmt: skip
 
 
 def check_downloads(downloads: object) -> None:
@@ -86,11 +101,110 @@ def _check_filter(key: str, condition: Any) -> None:
 
 
 @dataclass(frozen=True)
+class LogConfig:
+    """What the columns of a transaction log are, and how its lines become customers or baskets."""
+
+    layout: str  # lines: one row per order line; baskets: a line of text per basket
+    columns: list[str]  # names of the columns of a file that has no line of names
+    customer: str | None
+    order: str | None  # None: what a customer buys on one day is one order
+    date: str | None
+    date_format: str | None  # as strptime takes it; None: ISO, or by dataset.dayfirst
+    item: str | None
+    quantity: str | None  # pieces; None: one
+    price: str | None  # of one piece
+    amount: str | None  # of the line, in place of the price
+    keep: dict[str, Any]  # column -> values; other lines are left out
+    start: str | None  # the first day that counts
+    end: str | None  # the last day that counts
+    invalid: str  # dates and numbers that cannot be read: error or drop
+    missing_customer: str  # drop or error
+    cancelled_prefix: str | None  # orders whose name begins so are cancellations
+    returns: str  # cancellations and negative quantities: drop, keep or error
+    non_positive: str  # other lines with an amount of 0 or less: drop, keep or error
+    duplicates: str  # lines equal in every column: keep, drop or error
+    reference_date: str | None  # None: the day after the last line; never today
+    calibration_end: str | None  # features know the lines up to here; what follows is the outcome
+    holdout_end: str | None  # the last day of the outcome; None: of the log
+    frequency: str  # orders, days or lines
+    monetary: str  # sum, or mean per order
+    features: list[str]
+    segments: str | None  # of the customers of baskets: rfm, or a run or table with segments
+    aggregate: str  # duckdb or dask
+    memory_limit: str | None  # of DuckDB, e.g. 2GB
+
+    def __post_init__(self) -> None:
+        key = "dataset.transactions"
+        for name, answers in LOG_ANSWERS.items():
+            _one_of(f"{key}.{name}", getattr(self, name), answers)
+        _one_of(f"{key}.layout", self.layout, ("lines", "baskets"))
+        _one_of(f"{key}.frequency", self.frequency, ("orders", "days", "lines"))
+        _one_of(f"{key}.monetary", self.monetary, ("sum", "mean"))
+        _one_of(f"{key}.aggregate", self.aggregate, ("duckdb", "dask"))
+        for feature in self.features:
+            _one_of(f"{key}.features: a feature", feature, LOG_FEATURES)
+        _require(
+            bool(self.features) and len(set(self.features)) == len(self.features),
+            f"{key}.features must name one feature or more, each once, got {self.features}",
+        )
+        _require(
+            self.memory_limit is None
+            or bool(re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", self.memory_limit)),
+            f"{key}.memory_limit must look like 2GB, got {self.memory_limit!r}",
+        )
+        _require(
+            self.price is None or self.amount is None,
+            f"{key}: give either price (of a piece) or amount (of the line), "
+            f"got price={self.price} and amount={self.amount}",
+        )
+        for column, values in self.keep.items():
+            _require(
+                isinstance(values, list) and bool(values),
+                f"{key}.keep.{column} must list one value or more, got {values!r}",
+            )
+        self._check_dates(key)
+
+    def _check_dates(self, key: str) -> None:
+        order = ("start", "calibration_end", "holdout_end", "end")
+        days = {name: self.day(name) for name in (*order, "reference_date")}
+        known = [name for name in order if days[name] is not None]
+        for earlier, later in itertools.pairwise(known):
+            _require(
+                str(days[earlier]) <= str(days[later]),
+                f"{key}.{later}={getattr(self, later)} is before "
+                f"{key}.{earlier}={getattr(self, earlier)}",
+            )
+        _require(
+            self.holdout_end is None or self.calibration_end is not None,
+            f"{key}.holdout_end={self.holdout_end} needs {key}.calibration_end",
+        )
+
+    def day(self, name: str) -> datetime.date | None:
+        """Return the day that a key names.
+
+        Raises
+        ------
+        ConfigError
+            If it is no date.
+        """
+        text = getattr(self, name)
+        if text is None:
+            return None
+        try:
+            return datetime.date.fromisoformat(text)
+        except ValueError:
+            raise ConfigError(
+                f"dataset.transactions.{name} must be a date such as 2011-12-10, got {text!r}"
+            ) from None
+
+
+@dataclass(frozen=True)
 class DatasetConfig:
     """Where a table comes from, the role of each column, and what to do with dirt."""
 
     name: str
-    reader: str  # csv, parquet, sql or demo
+    kind: str  # customers: a row each; transactions: a log that is summed up per customer
+    reader: str  # csv, parquet, sql, demo or rda
     path: Any  # a file, or a list of files that are stacked; null for sql and demo
     source: str  # who published the data
     licence: str
@@ -131,11 +245,15 @@ class DatasetConfig:
     duplicate_ids: str  # error, keep, first or last
     duplicate_rows: str  # rows equal in every column: keep, drop or error
 
+    transactions: LogConfig  # kind=transactions
+
     def __post_init__(self) -> None:
         for key in ("separator", "decimal"):
             value = getattr(self, key)
             object.__setattr__(self, key, CHARACTERS.get(value, value))
         _one_of("dataset.reader", self.reader, READERS)
+        _one_of("dataset.kind", self.kind, KINDS)
+        self._check_kind()
         for key, answers in ANSWERS.items():
             _one_of(f"dataset.{key}", getattr(self, key), answers)
         self._check_place()
@@ -157,8 +275,35 @@ class DatasetConfig:
             return []
         return [self.path] if isinstance(self.path, str) else list(self.path)
 
+    @property
+    def is_log(self) -> bool:
+        """Whether the rows are transactions."""
+        return self.kind == "transactions"
+
+    @property
+    def log(self) -> LogConfig:
+        return self.transactions
+
+    def _check_kind(self) -> None:
+        log = self.log
+        if not self.is_log:
+            _require(
+                self.reader != "rda",
+                "dataset.reader=rda needs dataset.kind=transactions, got dataset.kind=customers",
+            )
+            return
+        _require(
+            self.reader != "demo", "dataset.reader=demo makes customers, not transactions; say csv"
+        )
+        if log.layout == "lines":
+            for key in ("customer", "date"):
+                _require(
+                    getattr(log, key) is not None or (key == "customer" and log.order is not None),
+                    f"dataset.transactions.{key} must name a column of the log, got null",
+                )
+
     def _check_place(self) -> None:
-        if self.reader in ("csv", "parquet"):
+        if self.reader in ("csv", "parquet", "rda"):
             paths = self.path if isinstance(self.path, list) else [self.path]
             _require(
                 bool(paths) and all(isinstance(path, str) and path for path in paths),
@@ -495,6 +640,7 @@ class EvaluationConfig:
     confidence: float  # level of the intervals
     importance_repeats: int  # shuffles of each column per held-out fold; 0: no importance
     final_model: bool  # fit on all rows and save
+    sample_rows: int  # customers whose features stay in the run directory, for its report
     constraints: dict[str, Any]  # clustering: metric -> {min, max}, what a segmentation must keep
     stability_resamples: int  # clustering: refits of the final pipeline; 0: no stability
     fold_resamples: int  # clustering: refits in each fold for its stability; 0: none
@@ -525,6 +671,10 @@ class EvaluationConfig:
         _require(
             self.importance_repeats >= 0,
             f"evaluation.importance_repeats must be 0 or more, got {self.importance_repeats}",
+        )
+        _require(
+            self.sample_rows >= 0,
+            f"evaluation.sample_rows must be 0 or more, got {self.sample_rows}",
         )
         _require(bool(self.metrics), "evaluation.metrics must name one metric or more, got []")
         self._check_clustering()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from segexp.config.schema import DatasetConfig
+from segexp.data.basket_segments import with_segments
 from segexp.data.cells import BoolArray, Cells, IntArray, clean, missing
 from segexp.data.column_types import ColumnTypes, encode_segments, level_texts, type_columns
 from segexp.data.duplicates import (
@@ -23,7 +24,8 @@ from segexp.data.readers import RawTable, read_table
 from segexp.data.roles import FEATURE_ROLES, check_columns, final_roles
 from segexp.data.rules import filter_rows, limit_values, replace_values
 from segexp.data.sources import Progress
-from segexp.errors import DataError
+from segexp.data.transactions import Baskets, load_baskets, load_customers
+from segexp.errors import ConfigError, DataError
 
 MAX_LEVELS = 50  # levels of a categorical column that a schema lists
 
@@ -44,12 +46,22 @@ class Dataset:
     n_rows_read: int
     findings: tuple[Finding, ...]
     files: tuple[dict[str, Any], ...]  # path as in the config, origin, sha256_ok
+    # Of a transaction log only; the tables have one row per row of X.
+    log: dict[str, Any] | None = None  # counts and dates, in values that JSON can hold
+    totals: pd.DataFrame | None = None  # orders, revenue
+    outcome: pd.DataFrame | None = None  # purchases, orders, spend after calibration_end
+    holdout_days: float | None = None  # how long the outcome is
+    baskets: Baskets | None = None  # then the rows are baskets
 
 
 def load_dataset(
-    config: DatasetConfig, group: str | None = None, progress: Progress | None = None
+    config: DatasetConfig,
+    group: str | None = None,
+    progress: Progress | None = None,
+    *,
+    baskets: bool = False,
 ) -> Dataset:
-    """Load the table that ``config`` names.
+    """Load the table that ``config`` names; a transaction log becomes a table of its customers.
 
     Parameters
     ----------
@@ -59,13 +71,15 @@ def load_dataset(
         without a value is a group of its own. It is no feature, whatever its role.
     progress : callable, optional
         Called with a line of text before each attempt to download.
+    baskets : bool
+        Of a transaction log: one row per basket instead of one per customer.
 
     Returns
     -------
     Dataset
-        The fingerprint covers the table as read. Rows may be fewer: empty ones, and repeated
-        ones or those without a segment where the config says so, are left out; the findings
-        tell.
+        The fingerprint covers the table as read, of a log what it was summed up to. Rows may be
+        fewer: empty ones, and repeated ones or those without a segment where the config says so,
+        are left out; the findings tell.
 
     Raises
     ------
@@ -74,6 +88,9 @@ def load_dataset(
     DataError
         The table cannot be read, or its content is not what the config says.
     """
+    if config.is_log:
+        _refuse_group(group)
+        return _load_baskets(config, progress) if baskets else _load_customers(config, progress)
     raw = read_table(config, progress)
     check_columns(config, raw.table.column_names, {"evaluation.group": group} if group else {})
     if raw.table.num_rows == 0:
@@ -103,6 +120,70 @@ def load_dataset(
             *feature_findings,
         ),
         files=raw.files,
+    )
+
+
+def _refuse_group(group: str | None) -> None:
+    if group is not None:
+        raise ConfigError(
+            f"evaluation.group={group}: the folds of a transaction log keep a customer together "
+            f"by themselves"
+        )
+
+
+def _load_customers(config: DatasetConfig, progress: Progress | None) -> Dataset:
+    found = load_customers(config, progress)
+    numeric = dict.fromkeys(map(str, found.table.columns), "numeric")
+    roles = _no_roles(config) | {
+        "id": (str(found.ids.name),),
+        "numeric": tuple(numeric),
+    }
+    return Dataset(
+        name=config.name,
+        X=found.table,
+        y=None,
+        segments=(),
+        ids=found.ids,
+        groups=None,
+        fingerprint=found.fingerprint,
+        synthetic=config.synthetic,
+        roles=roles,
+        n_rows_read=found.summary["n_lines_read"],
+        findings=(
+            *found.findings,
+            *_feature_findings(found.table, numeric),
+        ),
+        files=found.files,
+        log=found.summary,
+        totals=found.totals,
+        outcome=found.outcome,
+        holdout_days=found.holdout_days,
+    )
+
+
+def _no_roles(config: DatasetConfig) -> dict[str, tuple[str, ...]]:
+    return dict.fromkeys(config.roles(), ())
+
+
+def _load_baskets(config: DatasetConfig, progress: Progress | None) -> Dataset:
+    found = with_segments(load_baskets(config, progress), config, progress)
+    sizes = np.asarray(found.matrix.sum(axis=1), dtype=float).ravel()
+    groups = None if found.customers is None else pd.factorize(found.customers)[0]
+    return Dataset(
+        name=config.name,
+        X=pd.DataFrame({"n_items": sizes}),
+        y=None,
+        segments=(),
+        ids=found.ids,
+        groups=groups,
+        fingerprint=found.fingerprint,
+        synthetic=config.synthetic,
+        roles=_no_roles(config) | {"numeric": ("n_items",)},
+        n_rows_read=found.summary["n_lines_read"],
+        findings=found.findings,
+        files=found.files,
+        log=found.summary,
+        baskets=found,
     )
 
 

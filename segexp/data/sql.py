@@ -37,7 +37,7 @@ def read(config: DatasetConfig) -> pa.Table:
     DataError
         The database cannot be reached, the table does not exist or the query is wrong.
     """
-    with _result(config) as result:
+    with query_result(config) as result:
         names, rows = list(result.keys()), result.fetchall()
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     return text_table(names, columns, config.decimal)
@@ -46,12 +46,12 @@ def read(config: DatasetConfig) -> pa.Table:
 def header(config: DatasetConfig) -> list[str]:
     """Read the column names of the query or the table, without its rows."""
     # A streamed result of a server is not computed until its first row is asked for.
-    with _result(config, stream_results=True) as result:
+    with query_result(config, stream_results=True) as result:
         return [str(name).strip() for name in list(result.keys())]
 
 
 @contextmanager
-def _result(config: DatasetConfig, **options: Any) -> Iterator[Any]:
+def query_result(config: DatasetConfig, **options: Any) -> Iterator[Any]:
     """Yield the result of the query; every error on the way is one line without password."""
     sqlalchemy = _sqlalchemy()
     if config.query is not None:

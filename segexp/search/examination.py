@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from segexp.figures import (
+from segexp.figures.look import render
+from segexp.figures.search import (
     optimisation_history,
     parallel_coordinates,
     parameter_importance,
-    render,
     slices,
 )
-from segexp.figures import pareto as draw_pareto
+from segexp.figures.search import pareto as draw_pareto
 from segexp.metrics import metric_by_name
 from segexp.search.checks import Check, check_search
 from segexp.search.importance import study_importances, summarise_importances

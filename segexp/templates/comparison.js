@@ -26,7 +26,7 @@ function sortBy(table, index) {
 
 function makeSortable(table) {
   const heads = [...table.tHead.rows[0].cells];
-  heads[Number(table.dataset.sorted)].setAttribute("aria-sort", "ascending");
+  heads[Number(table.dataset.sorted)]?.setAttribute("aria-sort", "ascending");
   for (const [index, head] of heads.entries()) {
     head.querySelector("button")?.addEventListener("click", () => sortBy(table, index));
   }

@@ -1,0 +1,1 @@
+"""Association rules between the items of baskets: mined, tested, and judged on other baskets."""

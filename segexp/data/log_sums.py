@@ -1,0 +1,267 @@
+"""Adding up a transaction log: from lines to orders to customers, in two SQL steps.
+
+Lines are first added up per customer, day and order (`order_sums`), in one pass over the log.
+What this leaves is exact and small enough to be grouped again: per order (is it of one customer,
+of one day?), per day, and per customer (`customer_sums`). Lines that a rule takes out are one
+group per rule, so counting them costs no pass of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from segexp.config.schema import LogConfig
+from segexp.data.log_rules import (
+    USED,
+    Reading,
+    Rule,
+    active_rules,
+    parsed_lines,
+    refuse_errors,
+    returned,
+    ruled_lines,
+)
+from segexp.data.log_sources import OpenLog
+
+EPOCH = "DATE '1970-01-01'"
+
+
+@dataclass(frozen=True)
+class LogSums:
+    """What a log adds up to; amounts and quantities in millionths, days from 1970-01-01."""
+
+    customers: pd.DataFrame  # one row per customer, in any order; see `customer_sums`
+    rules: tuple[Rule, ...]
+    removed: dict[int, int]  # code of a rule -> lines that it took out
+    n_duplicates: int
+    n_lines: int  # that are used
+    n_orders: int
+    n_items: int | None
+    n_shared: int  # orders that hold lines of several customers
+    units: int  # the sum of all amounts
+    first: date | None
+    last: date | None
+
+    @property
+    def n_lines_read(self) -> int:
+        return self.n_lines + sum(self.removed.values()) + self.n_duplicates
+
+
+def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
+    """Add up a log per customer.
+
+    Raises
+    ------
+    DataError
+        A line is there that the config calls an error.
+    """
+    log, connection = reading.log, opened.connection
+    rules = active_rules(reading, items=False)
+    ruled = ruled_lines(parsed_lines(opened, reading, items=log.item is not None), rules)
+    if log.item is not None and opened.parsed_text:
+        connection.execute(f"CREATE TEMP TABLE ruled AS {ruled}")
+        ruled = "SELECT * FROM ruled"
+    # The constants are a view: each column of a table costs memory per order.
+    connection.execute(f"CREATE TEMP TABLE grouped AS {grouped_orders(ruled, log)}")
+    connection.execute(f"CREATE TEMP VIEW order_sums AS {order_sums('grouped', log)}")
+    removed, n_duplicates = count_removed(connection)
+    refuse_errors(opened, reading, rules, removed, n_duplicates)
+    n_orders, n_shared, n_spread = count_orders(connection, log)
+    connection.execute(
+        f"CREATE TEMP TABLE customer_sums AS {customer_sums(log, spread=n_spread > 0)}"
+    )
+    n_items = None
+    if log.item is not None:
+        connection.execute(f"CREATE TEMP TABLE item_sums AS {item_sums(ruled, log)}")
+        n_items = _value(
+            connection, f"SELECT count(DISTINCT item) FROM ({ruled}) WHERE rule = {USED}"
+        )
+    n_lines, units, first, last = connection.execute(
+        "SELECT coalesce(sum(lines), 0), coalesce(sum(units), 0), min(day), max(day) "
+        f"FROM order_sums WHERE rule = {USED}"
+    ).fetchall()[0]
+    connection.execute("DROP VIEW order_sums")
+    connection.execute("DROP TABLE grouped")  # before the customers are copied out of DuckDB
+    return LogSums(
+        customers=_fetch(connection, log),
+        rules=tuple(rules),
+        removed=removed,
+        n_duplicates=n_duplicates,
+        n_lines=int(n_lines),
+        n_orders=n_orders,
+        n_items=n_items,
+        n_shared=n_shared,
+        units=int(units),
+        first=first,
+        last=last,
+    )
+
+
+def grouped_orders(ruled: str, log: LogConfig) -> str:
+    """Return the SELECT that adds up lines per rule, customer, day and order.
+
+    Of the columns of `order_sums` it has those that the config does not make constant.
+    """
+    keys = ["customer", "day", *(["ord"] if log.order else [])]
+    # The lines that a rule took out are one group per rule.
+    chosen = ", ".join(f"CASE WHEN rule = {USED} THEN {key} END AS {key}" for key in keys)
+    back = f", {returned(log)} AS back" if log.returns == "keep" else ""
+    sums = ", ".join(f"{sql} AS {name}" for name, sql in _order_columns(log).items() if sql)
+    return (
+        f"SELECT rule, {', '.join(keys)}, {sums} FROM "
+        f"(SELECT {chosen}, rule, units, pieces, copies{back} FROM ({ruled})) "
+        f"GROUP BY rule, {', '.join(keys)}"
+    )
+
+
+def order_sums(grouped: str, log: LogConfig) -> str:
+    """Return the SELECT of ``rule, customer, day, ord`` and what lines add up to for them.
+
+    The sums are ``lines``, ``bought`` (whether a line takes nothing back), ``units``, ``pieces``
+    and ``surplus`` (lines that repeat an equal one).
+    """
+    constants = {"bought": "true", "units": "0", "pieces": "0", "surplus": "0"}
+    absent = [name for name, sql in _order_columns(log).items() if not sql]
+    rest = [f"{constants[name]} AS {name}" for name in absent]
+    return (
+        f"SELECT {', '.join(['*', *rest, *([] if log.order else ['NULL AS ord'])])} FROM {grouped}"
+    )
+
+
+def _order_columns(log: LogConfig) -> dict[str, str | None]:
+    """Return how each sum of an order is made; None where it is constant."""
+    return {
+        "lines": "CAST(count(*) AS BIGINT)",
+        "bought": "NOT bool_and(back)" if log.returns == "keep" else None,
+        "units": "CAST(sum(units) AS BIGINT)" if log.price or log.amount else None,
+        "pieces": "CAST(sum(pieces) AS BIGINT)" if log.quantity else None,
+        "surplus": "CAST(sum(copies - 1) AS BIGINT)" if log.duplicates != "keep" else None,
+    }
+
+
+def item_sums(ruled: str, log: LogConfig) -> str:
+    """Return the SELECT that counts the different items of each customer."""
+    used = f"rule = {USED} AND NOT {returned(log)}" if log.returns == "keep" else f"rule = {USED}"
+    known = f" AND day <= DATE '{log.day('calibration_end')}'" if log.calibration_end else ""
+    return (
+        f"SELECT customer, count(DISTINCT item) AS items FROM ({ruled}) "
+        f"WHERE {used}{known} GROUP BY customer"
+    )
+
+
+def count_removed(connection: duckdb.DuckDBPyConnection) -> tuple[dict[int, int], int]:
+    """Return the lines that each rule took out, and those that repeated an equal one."""
+    rows = connection.execute(
+        "SELECT rule, sum(lines), sum(surplus) FROM order_sums GROUP BY rule"
+    ).fetchall()
+    removed = {int(rule): int(lines) for rule, lines, _ in rows if rule != USED}
+    return removed, sum(int(surplus) for *_, surplus in rows)
+
+
+def count_orders(connection: duckdb.DuckDBPyConnection, log: LogConfig) -> tuple[int, int, int]:
+    """Count the orders, those of several customers, and those of several days."""
+    bought = f"SELECT * FROM order_sums WHERE rule = {USED} AND bought"
+    n_rows, n_orders = connection.execute(
+        f"SELECT count(*), count(DISTINCT ord) FROM ({bought})"
+    ).fetchall()[0]
+    if log.order is None or n_rows == n_orders:  # the usual log: an order is one row
+        return n_rows, 0, 0
+    counts = connection.execute(orders_query(bought)).fetchall()[0]
+    return int(counts[0]), int(counts[1]), int(counts[2])
+
+
+def orders_query(orders: str) -> str:
+    """Return the SELECT that counts orders, those of several customers and of several days."""
+    return (
+        "SELECT count(*), count(*) FILTER (WHERE c1 <> c2), count(*) FILTER (WHERE d1 <> d2) FROM "
+        "(SELECT min(customer) AS c1, max(customer) AS c2, min(day) AS d1, max(day) AS d2 "
+        f"FROM ({orders}) GROUP BY ord)"
+    )
+
+
+def customer_sums(log: LogConfig, *, spread: bool) -> str:
+    """Return the SELECT that adds up ``order_sums`` per customer.
+
+    Its columns are ``customer``, of the days up to ``calibration_end``: ``first``, ``last``,
+    ``days`` and ``orders`` (in which something was bought), ``lines``, ``units``, ``pieces`` and
+    ``first_units`` (of the first day); and ``hold_days, hold_orders, hold_units`` of the days
+    after it.
+
+    Parameters
+    ----------
+    spread : bool
+        Whether an order may have lines of several days; then it is counted once.
+    """
+    end = log.day("calibration_end")
+    known, later = (f"day <= DATE '{end}'", f"day > DATE '{end}'") if end else ("", "")
+    is_purchase = "bought" if log.returns == "keep" else ""
+    amounts = "units" in _sums(log)
+    # Cast, because sums of the 128 bits that DuckDB makes of 64 are slow.
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in _sums(log))
+    per_day = (
+        f"SELECT customer, day, {sums}, count(*){_where(is_purchase)} AS orders"
+        f"{', bool_or(bought) AS bought' if is_purchase else ''} "
+        f"FROM order_sums WHERE rule = {USED} GROUP BY customer, day"
+    )
+    all_of, bought = _where(known), _where(known, is_purchase)
+    columns = {
+        "first": f"min(day){bought} - {EPOCH}",
+        "last": f"max(day){bought} - {EPOCH}",
+        "days": f"count(*){bought}",
+        "orders": f"coalesce(sum(orders){all_of}, 0)",
+        "units": "0",
+        "pieces": "0",
+        **{name: f"coalesce(sum({name}){all_of}, 0)" for name in _sums(log)},
+        "first_units": f"coalesce(arg_min(units, day){bought}, 0)" if amounts else "0",
+        "hold_days": f"count(*){_where(later, is_purchase)}" if end else "0",
+        "hold_orders": f"coalesce(sum(orders){_where(later)}, 0)" if end else "0",
+        "hold_units": f"coalesce(sum(units){_where(later)}, 0)" if end and amounts else "0",
+    }
+    selected = ", ".join(f"CAST({sql} AS BIGINT) AS {name}" for name, sql in columns.items())
+    query = f"SELECT customer, {selected} FROM ({per_day}) GROUP BY customer"
+    return _with_orders_once(query, known, later) if spread else query
+
+
+def _sums(log: LogConfig) -> list[str]:
+    """Return the sums of an order that are not constant."""
+    kept = {"lines": True, "units": log.price or log.amount, "pieces": log.quantity}
+    return [name for name, known in kept.items() if known]
+
+
+def _where(*conditions: str) -> str:
+    known = " AND ".join(filter(None, conditions))
+    return f" FILTER (WHERE {known})" if known else ""
+
+
+def _with_orders_once(query: str, known: str, later: str) -> str:
+    """Count an order with lines of several days once."""
+    after = f"count(DISTINCT ord){_where(later)}" if later else "0"
+    orders = (
+        f"SELECT customer, count(DISTINCT ord){_where(known)} AS orders, {after} AS hold_orders "
+        f"FROM order_sums WHERE rule = {USED} AND bought GROUP BY customer"
+    )
+    return (
+        "SELECT sums.* REPLACE (coalesce(once.orders, 0) AS orders, "
+        "coalesce(once.hold_orders, 0) AS hold_orders) "
+        f"FROM ({query}) AS sums LEFT JOIN ({orders}) AS once USING (customer)"
+    )
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, log: LogConfig) -> pd.DataFrame:
+    items = ""
+    join = ""
+    if log.item is not None:
+        items, join = ", coalesce(items, 0) AS items", "LEFT JOIN item_sums USING (customer)"
+    query = f"SELECT customer_sums.*{items} FROM customer_sums {join}"
+    table: pa.Table = connection.sql(query).to_arrow_table()
+    return table.to_pandas(split_blocks=True, self_destruct=True)
+
+
+def _value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    return connection.execute(query).fetchall()[0][0]
