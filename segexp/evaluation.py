@@ -774,9 +774,7 @@ def check_metrics(
             )
 
 
-def check_task(
-    config: EvaluationConfig, metrics: Sequence[str], task: str, *, known: bool
-) -> None:
+def check_task(config: EvaluationConfig, metrics: Sequence[str], task: str, *, known: bool) -> None:
     """Check that the metrics which decide something can be had for this kind of model.
 
     Parameters

@@ -28,11 +28,14 @@ from sklearn.pipeline import Pipeline
 
 import segexp.runs as runs
 from segexp import __version__
+from segexp.baskets.work import BasketWork
+from segexp.clustering.profile import profile
 from segexp.clustering.stability import draw, stability
 from segexp.config.compose import config_hash, config_to_yaml
 from segexp.config.schema import UNPREPARED, EvaluationConfig, ExperimentConfig
 from segexp.data.findings import Finding
 from segexp.data.loading import Dataset, load_dataset, schema_of, segment_counts
+from segexp.data_profile import profile_table
 from segexp.engine import Engine, Shared, open_engine
 from segexp.errors import ConfigError, DataError, RunError
 from segexp.evaluation import (
@@ -71,6 +74,7 @@ from segexp.segmentation import (
     draw_segmentation,
     segments_table,
 )
+from segexp.value.work import ValueWork
 
 T = TypeVar("T")
 Counts = Mapping[str, Mapping[str, int]]  # trials by rows and model
@@ -303,9 +307,6 @@ async def _compute(
     if config.model.task not in UNPREPARED:
         await _Work(cell, loaded, writer, engine, retry_failed=retry_failed).finish()
         return
-    from segexp.baskets.work import BasketWork  # LEAD: to the top once they are there
-    from segexp.value.work import ValueWork
-
     done = 0
 
     def count(n: int, what: str) -> None:
@@ -315,7 +316,7 @@ async def _compute(
         cell.reporter.progress(done, work.n_tasks, what)
 
     make: type[ValueWork | BasketWork] = ValueWork if config.model.task == "value" else BasketWork
-    _write_sample(writer, loaded.dataset, config.evaluation.sample_rows, config.run.split_seed)
+    _describe_table(writer, loaded.dataset, config)
     work = make(
         config, cell.plan.pipeline, cell.plan.baselines, loaded.dataset, loaded.splits, writer,
         engine, count, (cell.number,),
@@ -547,8 +548,7 @@ class _Work:
                 self.engine.forget(self.bench)
         logger.info("computed in %.1f s", time.perf_counter() - start)
         self._write(model, found)
-        evaluation, seed = self.config.evaluation, self.config.run.split_seed
-        _write_sample(self.writer, self.dataset, evaluation.sample_rows, seed)
+        _describe_table(self.writer, self.dataset, self.config, found)
         if found is not None:
             await self._write_segmentation(found)
         if self.searches:
@@ -894,21 +894,41 @@ def _timings(results: Sequence[FoldResult]) -> pd.DataFrame:
     )
 
 
-def _write_sample(writer: runs.RunWriter, dataset: Dataset, n: int, seed: int) -> None:
-    """Keep the features of some customers: what a report shows one by one."""
-    if n == 0 or dataset.baskets is not None:
+def _describe_table(
+    writer: runs.RunWriter,
+    dataset: Dataset,
+    config: ExperimentConfig,
+    found: Segmentation | None = None,
+) -> None:
+    """Write what a report says of the customers: columns, known segments, some rows as they are."""
+    if dataset.baskets is not None:
         return
+    labels, names = (found.labels, found.names) if found else (None, ())
+    seed = config.run.split_seed
+    told = profile_table(
+        dataset.X, dataset.y, dataset.segments, labels=labels, names=names, seed=seed
+    )
+    writer.write_json(runs.PROFILE, told)
+    if dataset.y is not None and config.model.task == "classification":
+        writer.write_csv(runs.SEGMENTS, profile(dataset.X, dataset.y, dataset.segments))
+    if config.evaluation.sample_rows:
+        sampled = _sample(dataset, config.evaluation.sample_rows, seed)
+        writer.write_parquet(runs.SAMPLE, sampled)
+
+
+def _sample(dataset: Dataset, n: int, seed: int) -> pd.DataFrame:
+    """Return ``row``, ``id``, ``target`` if known and the features of at most ``n`` customers."""
     rows = np.arange(len(dataset.X))
     if len(rows) > n:
         rows = np.sort(np.random.default_rng(seed).choice(rows, n, replace=False))
     X = dataset.X.iloc[rows].reset_index(drop=True)
-    # Ordered levels are in the schema of the model, their order cannot be stored as text.
+    # The order of levels is in the schema of the model.
     X = X.astype({name: object for name, kind in X.dtypes.items() if kind == "category"})
     own = {"row": rows, "id": dataset.ids.iloc[rows].to_numpy()}
     if dataset.y is not None:
         own["target"] = np.asarray(dataset.segments, dtype=object)[dataset.y[rows]]
     X = X.rename(columns={name: f"{name} (feature)" for name in own})
-    writer.write_parquet(runs.SAMPLE, pd.concat([pd.DataFrame(own), X], axis=1))
+    return pd.concat([pd.DataFrame(own), X], axis=1)
 
 
 def _write_model(

@@ -15,10 +15,9 @@ LAYERS = (  # a module imports only from lines above its own; a package counts a
     {"engine"},
     {"clustering", "rfm"},
     {"data", "features", "evaluation", "comparison", "responses", "migration", "data_profile"},
-    {"figures"},
+    {"figures", "segment_names"},
     {
         "checks",
-        "segment_names",
         "segment_rules",
         "actions",
         "search",
@@ -34,6 +33,7 @@ LAYERS = (  # a module imports only from lines above its own; a package counts a
     {"sweep", "explanations"},
     {"comparison_page"},
     {"report"},
+    {"notebook"},
     {"cli"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

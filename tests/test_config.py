@@ -106,6 +106,11 @@ def test_every_option_composes_under_its_own_name(group, name):
     words = [f"{group}={name}"]
     if name in ("csv", "parquet"):
         words.append(f"dataset.path=customers.{name}")
+    if name == "transactions":
+        words += [
+            "dataset.path=log.csv",
+            *(f"dataset.transactions.{k}={k}" for k in ("customer", "date")),
+        ]
     if name == "sql":
         words += ["dataset.url=sqlite:///shop.db", "dataset.table=customers"]
     assert getattr(load(*words), group).name == name

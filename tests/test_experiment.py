@@ -51,7 +51,7 @@ def test_a_run_is_completed_and_has_every_file(finished):
     assert names == {
         runs.CONFIG, runs.OVERRIDES, runs.MANIFEST, runs.SCORES, runs.BASELINES, runs.SUMMARY,
         runs.PREDICTIONS, runs.IMPORTANCE, runs.TIMINGS, runs.LOG, runs.MODEL, runs.PIPELINE,
-        runs.MODEL_SCHEMA,
+        runs.MODEL_SCHEMA, runs.SAMPLE, runs.PROFILE, runs.SEGMENTS,
     }  # fmt: skip
 
 

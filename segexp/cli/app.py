@@ -269,6 +269,43 @@ def diff(
     return execute(a, b, metric=metric, rope=rope, every=every, png=png, svg=svg, force=force)
 
 
+@app.command(epilog="Example: segexp report outputs/mall/RUN")
+def report(
+    folders: Annotated[
+        list[str],
+        typer.Argument(metavar="DIR...", help="A run or a sweep; several are compared."),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The page; report.html in DIR by default.",
+            show_default=False,
+        ),
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--names",
+            metavar="FILE",
+            help="A YAML file, segment: name; names.yaml in DIR is one.",
+            show_default=False,
+        ),
+    ] = None,
+    mute: Annotated[
+        list[str] | None,
+        typer.Option("--mute", metavar="CODE", help="Leave a check out.", show_default=False),
+    ] = None,
+    force: Replace = False,
+) -> int:
+    """Write one HTML page that shows, explains and advises: for managers first, then in full."""
+    from segexp.cli.report import execute
+
+    return execute(folders, output, names, mute or [], force)
+
+
 @app.command(
     epilog="Example: segexp predict "
     "outputs/demo/20261121T101500Z-standard-lightgbm-none-1f2e3d4c new.csv -o segments.csv"

@@ -15,7 +15,7 @@ from segexp.errors import ConfigError, SegexpError, did_you_mean
 
 COMMANDS = (
     "run", "sweep", "plan", "resume", "rerun", "config", "options", "ls", "show", "compare", "diff",
-    "predict", "migrate", "data", "completion",
+    "report", "predict", "migrate", "data", "completion",
 )  # fmt: skip
 _COMPOSING = ("run", "sweep", "plan", "config")
 _COMPARING = {  # what the options are called
@@ -109,6 +109,8 @@ def _candidates(before: Sequence[str], current: str) -> Iterable[str]:
         return _SCRIPTS
     if command in _COMPARING:
         return _comparing(command, rest, current)
+    if command == "report":
+        return _runs(current)
     if command in ("show", "resume", "rerun", "predict", "migrate") and not rest:
         return _runs(current)
     if command in ("predict", "migrate"):

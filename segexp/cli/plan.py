@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def execute(words: Sequence[str], config_dir: str | None) -> int:
     wrong = sum(cell.plan is None for cell in cells)
     if wrong:
         raise ConfigError(f"{wrong} of {len(cells)} cells are wrong, see the table above")
-    say("run it with: segexp sweep " + " ".join(words))
+    say(f"run it with: {shlex.join(['segexp', 'sweep', *words])}")
     return 0
 
 

@@ -67,14 +67,15 @@ def execute_sweep(words: Sequence[str], config_dir: str | None, *, force: bool) 
     """Run every cell of a grid; one failure does not stop the rest."""
     from segexp.cli.console import sweep_reporting
     from segexp.cli.plan import plan_cells
-    from segexp.cli.sweep_view import print_sweep
+    from segexp.cli.sweep_view import print_sweep, varying_words
     from segexp.config.options import find_conf_dirs
     from segexp.sweep import distinct_cells, run_sweep
 
     cells = plan_cells(words, find_conf_dirs(config_dir))
-    if errors := [cell.error for cell in cells if cell.error]:
-        rest = f" (and {len(errors) - 1} more; see `segexp plan`)" if len(errors) > 1 else ""
-        raise ConfigError(f"nothing was run, a cell is wrong: {errors[0]}{rest}")
+    if wrong := [cell for cell in cells if cell.error]:
+        rest = f" (and {len(wrong) - 1} more; see `segexp plan`)" if len(wrong) > 1 else ""
+        name = varying_words(wrong[0].words, words)
+        raise ConfigError(f"nothing was run, a cell is wrong: {name}: {wrong[0].error}{rest}")
     plans, cell_words = distinct_cells(
         [cell.checked_plan for cell in cells], [cell.words for cell in cells]
     )

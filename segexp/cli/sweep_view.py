@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from segexp.cli.console import add_row, clean, number, say, show_table, table
 from segexp.cli.run_view import SYNTHETIC, baseline_means, interval_text, selection_value
-from segexp.cli.segments_view import is_clustering
 from segexp.metrics import metric_by_name
 
 if TYPE_CHECKING:
     from segexp.runs import Run, Sweep
 
 
-# What is shown of clusterers beside the metric that ranks.
-_BESIDE = ("stability", "n_segments", "smallest_share", "noise_share")
+# What is shown beside the metric that ranks, by task.
+_BESIDE = {
+    "clustering": ("stability", "n_segments", "smallest_share", "noise_share"),
+    "value": ("mae", "abs_bias", "top_decile_share"),
+    "baskets": ("n_rules", "rules_kept", "coverage", "hit_rate"),
+}
 
 
 def varying_words(cell: Sequence[str], words: Sequence[str]) -> str:
@@ -97,7 +100,8 @@ def _print_finished(finished: list[tuple[str, Run, dict[str, Any]]]) -> None:
     shows_selection = any(value is not None for value in searched)
     columns = ["cell", *([] if ranked else ["metric"]), "mean", "sd", "interval"]
     columns += ["selection score"] if shows_selection else []
-    beside = _BESIDE if any(is_clustering(run) for _, run, _ in finished) else ()
+    tasks = dict.fromkeys(str(run.manifest["task"]) for _, run, _ in finished)
+    beside = tuple(name for task in tasks for name in _BESIDE.get(task, ()))
     columns += beside
     made = table(title, (*columns, "run"), right=("mean", "sd", "selection score", *beside))
     for (name, run, summary), selection in zip(finished, searched, strict=True):

@@ -353,10 +353,13 @@ def _explain_compose(
         key = override.key_or_group
         exists = key in known or any(name.startswith(f"{key}.") for name in known)
         if "." in key and not exists and not override.is_add() and not override.is_force_add():
-            top = key.split(".")[0]
             hint = did_you_mean(key, known)
-            section = ", ".join(sorted({k.split(".")[1] for k in known if k.startswith(f"{top}.")}))
-            return f"there is no config key {key!r}{hint}; {top} has: {section}"
+            owner = key.rpartition(".")[0]
+            while not any(name.startswith(f"{owner}.") for name in known):
+                owner = owner.rpartition(".")[0]
+            depth = owner.count(".") + 1
+            names = sorted({k.split(".")[depth] for k in known if k.startswith(f"{owner}.")})
+            return f"there is no config key {key!r}{hint}; {owner} has: {', '.join(names)}"
     merging = "Error merging override "
     if str(error).startswith(merging):
         return f"{one_line(error).removeprefix(merging)}: a value of this kind does not fit the key"

@@ -150,8 +150,17 @@ def list_keys(choices: dict[str, str], conf_dirs: Sequence[Path]) -> list[str]:
         option = choices.get(group, defaults.get(group))
         path = list_options(group, conf_dirs).get(str(option))
         if path is not None:
-            section.update(read_yaml(path))
+            _merge(section, read_yaml(path))
     return sorted(set(_dotted(sections, "")))
+
+
+def _merge(section: dict[str, Any], option: dict[str, Any]) -> None:
+    """Put an option over its section, as Hydra does."""
+    for key, value in option.items():
+        if isinstance(value, dict) and isinstance(section.get(key), dict):
+            _merge(section[key], value)
+        else:
+            section[key] = value
 
 
 def _dotted(node: dict[str, Any], prefix: str) -> Iterator[str]:

@@ -1,0 +1,61 @@
+"""``segexp report``: one HTML file on a run, a sweep or several runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from segexp.errors import ConfigError
+
+
+def execute(
+    paths: Sequence[str], output: str | None, names: str | None, mute: Sequence[str], force: bool
+) -> int:
+    """Write a report, and say where it is, how large, and how long it took.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        A run or sweep directory, or several.
+    output : str or None
+        A file; by default ``report.html`` in the directory, which is derived and replaced.
+    names : str or None
+        A YAML file ``segment: name``.
+    mute : sequence of str
+        Codes of checks that are left out.
+    force : bool
+        Replace ``output``.
+
+    Raises
+    ------
+    ConfigError
+        If several directories have no ``output``, or a file is there already.
+    RunError
+        If there is no run, or the file cannot be written.
+    """
+    start = time.perf_counter()
+    from segexp.cli.console import clean, say
+    from segexp.cli.export import check_target, write_whole
+    from segexp.report.report import REPORT, report
+    from segexp.report.source import read_names
+
+    if not paths:
+        raise ConfigError("name a run directory: segexp report outputs/demo/RUN")
+    if output is None and len(paths) > 1:
+        raise ConfigError("a report of several directories needs a file: -o report.html")
+    folders = [Path(path) for path in paths]
+    page = Path(output) if output is not None else folders[0] / REPORT
+    if output is not None:
+        check_target(page, ".html", force=force)
+    text = report(
+        folders,
+        names=read_names(Path(names)) if names is not None else None,
+        muted=tuple(mute),
+        folder=page.parent,
+    )
+    content = text.encode()
+    write_whole(page, content)
+    took = time.perf_counter() - start
+    say(clean(f"written to {page}: {len(content) / 1e6:.1f} MB, {took:.1f} s"))
+    return 0

@@ -1,0 +1,323 @@
+"""The first page of a report: what was done, what came out, and how much of it to believe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import segexp.runs as runs
+from segexp.errors import ConfigError
+from segexp.metrics import Metric, metric_by_name
+from segexp.report.page import Block, Fact, Facts, Section, Text, shown
+from segexp.report.search import selection_score
+from segexp.report.source import Source
+
+SYNTHETIC = "synthetic customers"
+_PERCENT = ("accuracy", "balanced_accuracy", "top_decile_share", "abs_bias")
+_GOES_ON = {
+    runs.RUNNING: "is still running",
+    runs.FAILED: "failed",
+    runs.INTERRUPTED: "was stopped",
+    runs.KILLED: "was stopped: its process is gone",
+}
+
+
+def summary_section(source: Source) -> Section:
+    """Return what was done, the result in three sentences, and the honest score."""
+    blocks: list[Block] = [Text(done_words(source))]
+    if source.manifest["dataset"]["synthetic"]:
+        blocks.append(
+            Text(
+                "The customers are made up: these figures say nothing about any market.", "warning"
+            )
+        )
+    if not source.is_finished:
+        blocks.append(Text(_not_finished(source), "warning"))
+    if source.summary is None:
+        why = source.why(runs.SUMMARY)
+        blocks.append(Text(f"There is no result to show: {why}.", "note"))
+        return Section("summary", "Summary", blocks)
+    sentences = [sentence for sentence in _result(source) if sentence]
+    blocks += [Text(" ".join(sentences), "lead"), Facts(_facts(source))]
+    return Section("summary", "Summary", blocks)
+
+
+def done_words(source: Source) -> str:
+    """Say what was done in two sentences."""
+    manifest = source.manifest
+    data, is_baskets = manifest["dataset"], source.task == "baskets"
+    noun, judged = ("baskets", "the rules") if is_baskets else ("customers", "the model")
+    known = f" and {len(manifest['segments'])} known segments" if manifest["segments"] else ""
+    columns = f"{data['n_features']} column{'' if data['n_features'] == 1 else 's'}"
+    what = noun if is_baskets else f"{noun} with {columns}{known}"
+    model = "several models" if manifest["model"] == "several" else manifest["model"]
+    if manifest["preprocessing"] != "none":
+        model += f" after {manifest['preprocessing']} preprocessing"
+    if manifest["search"] != "none":
+        model += f", with the search {manifest['search']} on training rows"
+    return (
+        f"{data['name']}: {data['n_rows']:,} {what}; {model}. Judged by "
+        f"{protocol_words(manifest)}: a figure is of {noun} of which {judged} had learned nothing, "
+        f"unless it is called in-sample."
+    )
+
+
+def protocol_words(manifest: Mapping[str, Any]) -> str:
+    """Say an evaluation protocol in words."""
+    split = manifest["split"]
+    group = f", grouped by {split['group']}" if split.get("group") else ""
+    if split["protocol"] == "holdout":
+        return f"a holdout of {split['test_size'] or 0:.0%}{group}"
+    repeats = f", {split['n_repeats']} times" if split["n_repeats"] > 1 else ""
+    kind = ", stratified by segment" if manifest["segments"] else ""
+    return f"{split['n_splits']}-fold cross-validation{repeats}{kind}{group}"
+
+
+def _not_finished(source: Source) -> str:
+    said = f"This run {_GOES_ON[source.run.status]}"
+    cause = source.manifest.get("cause")
+    said += f": {cause}." if cause else "."
+    return f"{said} What it left is shown; segexp resume goes on with it."
+
+
+# ---- the result in three sentences -------------------------------------------------------------
+
+
+def _result(source: Source) -> Sequence[str]:
+    match source.task:
+        case "classification":
+            return [_score_words(source), _beside_baselines(source), _by_segment(source)]
+        case "clustering":
+            return [_found_segments(source), _quality(source), _verdict(source)]
+        case "value":
+            return [_expected(source), _beside_baselines(source), _at_risk(source)]
+        case _:
+            return [_rules(source), _rules_held_out(source)]
+
+
+def _mean(source: Source, metric: str) -> float | None:
+    return ((source.summary or {}).get(metric) or {}).get("mean")
+
+
+def _score_words(source: Source) -> str:
+    entry = (source.summary or {}).get(source.manifest["metric"])
+    metric = known_metric(source.manifest["metric"])
+    if metric is None or not entry or entry["mean"] is None:
+        return ""
+    between = ""
+    if entry["interval"]:
+        low, high = (figure(metric.name, end) for end in entry["interval"])
+        between = f" ({source.manifest['confidence']:.0%} interval {low} to {high})"
+    value = figure(metric.name, entry["mean"])
+    if metric.name == "accuracy" and source.task == "clustering":
+        return (
+            f"Each taken for the known segment that most of its training customers have, they are "
+            f"right for {value} of the customers held out{between}."
+        )
+    if metric.name == "accuracy":
+        return f"The model puts {value} of the customers into their own segment{between}."
+    more = "more" if metric.greater_is_better else "less"
+    return f"The {metric.label} is {value}{between}; {more} is better ({metric.description})."
+
+
+def _beside_baselines(source: Source) -> str:
+    """Say what the baselines reach on the same folds, and on how many the model is ahead."""
+    metric = known_metric(source.manifest["metric"])
+    scores, others = source.scores, source.baselines
+    if metric is None or scores is None or others is None:
+        return ""
+    by = ["repeat", "fold"]
+    own = scores[scores["metric"] == metric.name].set_index(by)["value"]
+    others = others[others["metric"] == metric.name]
+    parts, beaten = [], True
+    for name, table in others.groupby("baseline", sort=False):
+        ahead = own - table.set_index(by)["value"]
+        n_ahead = int(((ahead if metric.greater_is_better else -ahead) > 0).sum())
+        parts.append(
+            f"{baseline_words(str(name))} reaches {figure(metric.name, table['value'].mean())} "
+            f"(the model is ahead on {n_ahead} of {len(ahead)} folds)"
+        )
+        mean = float(ahead.mean())
+        beaten &= (mean if metric.greater_is_better else -mean) > 0
+    if not parts:
+        return ""
+    end = "." if beaten else ": the model is not better than every baseline."
+    own_words = "" if metric.name == "accuracy" else f"By {metric.label}: the model reaches "
+    if own_words:
+        own_words += f"{figure(metric.name, float(own.mean()))}. "
+    return f"{own_words}On the same folds {' and '.join(parts)}{end}"
+
+
+def baseline_words(name: str) -> str:
+    """Return what a baseline does, in words."""
+    known = {
+        "dummy": "naming the largest segment for everybody",
+        "logistic_regression": "a simple linear model (logistic regression)",
+        "past_rate": "going on at the rate so far (past_rate)",
+    }
+    return known.get(name, name)
+
+
+def _by_segment(source: Source) -> str:
+    recalls = {name: _mean(source, f"recall[{name}]") for name in source.manifest["segments"]}
+    known = {name: value for name, value in recalls.items() if value is not None}
+    if len(known) < 2:
+        return ""
+    best, worst = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
+    said = f"It finds {known[best]:.0%} of segment {best} but {known[worst]:.0%} of {worst}"
+    columns = _columns_that_matter(source)
+    return f"{said}, and relies most on {columns}." if columns else f"{said}."
+
+
+def _columns_that_matter(source: Source, most: int = 3) -> str:
+    table = source.importance
+    if table is None:
+        return ""
+    own = table[(table["kind"] == "permutation") & (table["mean"] > 0)]
+    names = own.sort_values("mean", ascending=False, kind="stable")["feature"].tolist()[:most]
+    return _listed([str(name) for name in names])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def _found_segments(source: Source) -> str:
+    table = source.segments
+    if table is None or table.empty:
+        return ""
+    n, k = int(table["n"].sum()), len(table)
+    if k == 1:
+        return f"{source.manifest['model']} finds one segment of {n:,} customers."
+    return (
+        f"{source.manifest['model']} divides {n:,} customers into {k} segments; the smallest has "
+        f"{table['share'].min():.1%} of them, the largest {table['share'].max():.1%}."
+    )
+
+
+def _quality(source: Source) -> str:
+    said = _score_words(source)
+    if source.manifest["metric"] == "silhouette" and said:
+        value = figure("silhouette", _mean(source, "silhouette"))
+        said = f"Their silhouette is {value} on customers held out (1: far apart, 0: touching)."
+    ari = ((source.segmentation or {}).get("stability") or {}).get("ari")
+    if isinstance(ari, int | float):
+        said += (
+            f" Segments made again from resampled customers agree with these to {ari:.2f} "
+            f"(1: always the same, 0: by chance)."
+        )
+    return said.strip()
+
+
+def _verdict(source: Source) -> str:
+    final = ((source.segmentation or {}).get("k") or {}).get(runs.FINAL)
+    if not isinstance(final, Mapping) or not isinstance(final.get("words"), str):
+        return ""
+    # The first sentence says how many, a later one whether they are there at all.
+    words = final["words"].split(". ")
+    kept = [words[0], *(part for part in words[1:] if part.startswith(("They are", "There")))]
+    return f"The verdict on their number is {'. '.join(part.rstrip('.') for part in kept)}."
+
+
+def _expected(source: Source) -> str:
+    holdout = (source.value or {}).get("holdout")
+    if not isinstance(holdout, Mapping) or not holdout.get("actual_purchases"):
+        return ""
+    expected, actual = holdout["predicted_purchases"], holdout["actual_purchases"]
+    return (
+        f"Of {holdout['n_customers']:,.0f} customers {expected:,.0f} purchases were expected in "
+        f"the {holdout['days']:,.0f} days after their histories end, and {actual:,.0f} happened "
+        f"({expected / actual - 1:+.0%})."
+    )
+
+
+def _at_risk(source: Source) -> str:
+    matrix, days = source.value_matrix, (source.value or {}).get("horizon_days")
+    if matrix is None or not isinstance(days, int | float):
+        return ""
+    cells = matrix[(matrix["value"] == "high value") & (matrix["risk"] != "active")]
+    return (
+        f"Of the most valuable fifth {cells['n'].sum():,.0f} are at risk or likely gone; were all "
+        f"of them still customers, the next {days:,.0f} days would be worth "
+        f"{cells['clv_at_stake'].sum():,.0f} more (in-sample)."
+    )
+
+
+def _rules(source: Source) -> str:
+    found = source.baskets
+    if found is None:
+        return ""
+    said = f"{found['n_rules']:,} rules were found in {found['n_baskets']:,} baskets"
+    rules = source.rules
+    if rules is None or rules.empty:
+        return f"{said}."
+    first = rules.iloc[0]
+    return (
+        f"{said}; the one with the highest lift: baskets with {first['antecedent']} hold "
+        f"{first['consequent']}, {first['lift']:.1f} times as often as baskets do by chance."
+    )
+
+
+def _rules_held_out(source: Source) -> str:
+    honest, drop = _mean(source, "held_out_confidence"), _mean(source, "confidence_drop")
+    if honest is None or drop is None:
+        return ""
+    return (
+        f"A rule holds in {honest + drop:.0%} of the baskets by which it was chosen (its mean "
+        f"confidence), and in {honest:.0%} of baskets held out."
+    )
+
+
+# ---- the honest score --------------------------------------------------------------------------
+
+
+def _facts(source: Source) -> list[Fact]:
+    metric = known_metric(source.manifest["metric"])
+    facts = []
+    entry = (source.summary or {}).get(source.manifest["metric"])
+    if metric is not None and entry and entry["mean"] is not None:
+        note = "held out"
+        if entry["interval"]:
+            low, high = (figure(metric.name, end) for end in entry["interval"])
+            note += f", {source.manifest['confidence']:.0%} interval {low} to {high}"
+        facts.append(Fact(metric.label, figure(metric.name, entry["mean"]), note))
+        facts += _baseline_facts(source, metric)
+        if (chosen_by := selection_score(source)) is not None:
+            facts.append(
+                Fact("selection score", figure(metric.name, chosen_by),
+                     "what the search chose by; no estimate")
+            )  # fmt: skip
+    ari = ((source.segmentation or {}).get("stability") or {}).get("ari")
+    if isinstance(ari, int | float):
+        facts.append(Fact("stability", f"{ari:.2f}", "adjusted Rand index, resampled customers"))
+    data = source.manifest["dataset"]
+    noun = "baskets" if source.task == "baskets" else "customers"
+    facts.append(Fact(noun, f"{data['n_rows']:,}", f"{data['n_rows_read']:,} rows read"))
+    return facts
+
+
+def _baseline_facts(source: Source, metric: Metric) -> list[Fact]:
+    table = source.baselines
+    if table is None:
+        return []
+    own = table[table["metric"] == metric.name]
+    means = own.groupby("baseline", sort=False)["value"].mean()
+    return [
+        Fact(f"baseline {name}", figure(metric.name, float(mean)), "same folds")
+        for name, mean in means.items()
+    ]
+
+
+def known_metric(name: str) -> Metric | None:
+    """Return a metric by its name; None where it is not known."""
+    try:
+        return metric_by_name(name)
+    except ConfigError:
+        return None
+
+
+def figure(metric: str, value: float | None) -> str:
+    """Return the value of a metric as a manager reads it."""
+    if value is not None and metric in _PERCENT:
+        return f"{value:.1%}"
+    return f"{value:.3f}" if value is not None and abs(value) < 100 else shown(value)

@@ -1,0 +1,522 @@
+"""Names for segments, made of what marks them: 'high income, high spending'.
+
+The same profile always gives the same names. They are made of the markers that
+:func:`segexp.clustering.profile.profile` found (Dolnicar, Gruen and Leisch 2018, Market
+Segmentation Analysis, ch. 8) and of nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from segexp.clustering.profile import LEAST_SHARE_GAP, NOISE
+from segexp.errors import ConfigError, DataError, did_you_mean
+
+HIGH, LOW, AVERAGE = "high", "low", "average"
+NOBODY = "average customers"  # the name of a segment that nothing marks
+UNASSIGNED = "in no segment"  # the name of noise
+MAX_LETTERS = 40
+LEAST_PLACED = 0.6  # of the places on columns that name all segments: not average
+MOST_AXES = 40  # columns that are tried as those that tell all segments apart
+LEANS_LOW, LEANS_HIGH = 75, 133  # indices of a segment that nothing marks
+MAX_APART = 60  # letters of a name that must say more to be told from another
+
+# Words of a column's name that a manager does not need, unless another column has the rest too.
+_QUALIFIERS = frozenset({"annual", "yearly", "score"})
+_YES = frozenset({"yes", "y", "true"})
+_NO = frozenset({"no", "n", "false"})
+_LEVELS = {"high": HIGH, "very high": HIGH, "low": LOW, "very low": LOW,
+           "average": AVERAGE, "medium": AVERAGE, "middle": AVERAGE}  # fmt: skip
+_GENERIC = _YES | _NO | {*_LEVELS, "other", "others", "unknown", "none", "missing"}
+_WORDS = {(False, True): "high", (False, False): "low", (True, True): "many", (True, False): "few"}
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A column, or a level of one, of which a segment has much more or less than all customers."""
+
+    column: str
+    level: str | None  # None: a numeric column
+    is_more: bool
+
+    @property
+    def key(self) -> str:
+        """What stands between the brackets of the profile's columns."""
+        return self.column if self.level is None else f"{self.column}={self.level}"
+
+    @property
+    def text(self) -> str:
+        """The words of the profile."""
+        return f"{_WORDS[self.level is not None, self.is_more]} {self.key}"
+
+
+# ---- columns -----------------------------------------------------------------------------------
+
+
+def column_labels(columns: Iterable[str]) -> dict[str, str]:
+    """Return a readable label of each column, different for different columns.
+
+    Underscores and camel case become blanks, letters become small, what stands in brackets and
+    the words *annual*, *yearly* and *score* are dropped. Where that would make a label doubtful,
+    because another column has the same words, less is dropped, or nothing.
+
+    Examples
+    --------
+    >>> column_labels(["Annual Income (k$)", "SpendingScore", "Family_Size"])
+    {'Annual Income (k$)': 'income', 'SpendingScore': 'spending', 'Family_Size': 'family size'}
+    >>> column_labels(["income (net)", "income (gross)"])
+    {'income (net)': 'income (net)', 'income (gross)': 'income (gross)'}
+    """
+    names = list(dict.fromkeys(columns))
+    plain = {name: _cleaned(re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", name)) for name in names}
+    words = {name: frozenset(label.split()) for name, label in plain.items()}
+    labels = {}
+    for name in names:
+        short = [word for word in plain[name].split() if word not in _QUALIFIERS]
+        others = (words[other] for other in names if other != name)
+        is_safe = short and not any(set(short) <= other for other in others)
+        labels[name] = " ".join(short) if is_safe else plain[name]
+    for fuller in ({name: _cleaned(name) for name in names}, {name: name for name in names}):
+        labels = _fuller_where_equal(labels, fuller)
+    return labels
+
+
+def _cleaned(name: str) -> str:
+    parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return " ".join(parts.replace("_", " ").split()).lower()
+
+
+def _fuller_where_equal(labels: dict[str, str], fuller: Mapping[str, str]) -> dict[str, str]:
+    """Take the fuller label of columns that share one, or have none, until none is shared."""
+    while True:
+        counts = Counter(labels.values())
+        shared = [
+            name
+            for name, label in labels.items()
+            if (counts[label] > 1 or not label) and label != fuller[name]
+        ]
+        if not shared:
+            return labels
+        labels = {**labels, **{name: fuller[name] for name in shared}}
+
+
+# ---- markers -----------------------------------------------------------------------------------
+
+
+def read_markers(profile: pd.DataFrame) -> dict[str, list[Marker]]:
+    """Return the markers of each segment, the strongest first.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        From :func:`segexp.clustering.profile.profile`, or as it was read back from a file.
+
+    Raises
+    ------
+    DataError
+        If a column is not there, or the words name no column of the table.
+    """
+    for column in ("segment", "markers"):
+        if column not in profile:
+            raise DataError(f"a profile of segments needs the column {column!r}")
+    known = {marker.text: marker for marker in _possible(profile)}
+    longest = sorted(known, key=len, reverse=True)
+    # A column's name may hold a comma; the words are taken apart by what they can be.
+    one = "|".join(map(re.escape, longest))
+    found = {}
+    for segment, words in zip(profile["segment"], profile["markers"], strict=True):
+        text = "" if pd.isna(words) else str(words)
+        texts = re.findall(rf"({one})(?:, |\Z)", text, re.DOTALL) if one and text else []
+        if ", ".join(texts) != text:
+            raise DataError(f"the markers of segment {segment} name no column: {text!r:.60}")
+        found[str(segment)] = [known[part] for part in texts]
+    return found
+
+
+def _possible(profile: pd.DataFrame) -> Iterator[Marker]:
+    for name in map(str, profile.columns):
+        if name.startswith("mean[") and name.endswith("]"):
+            column, level = name[5:-1], None
+        elif name.startswith("share[") and name.endswith("]") and "=" in name:
+            column, _, level = name[6:-1].partition("=")
+        else:
+            continue
+        yield Marker(column, level, is_more=True)
+        yield Marker(column, level, is_more=False)
+
+
+def describe_markers(
+    profile: pd.DataFrame, most: int | None = None, labels: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the markers of each segment in readable words, the strongest first.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        From :func:`segexp.clustering.profile.profile`.
+    most : int, optional
+        Markers that are named; by default all.
+    labels : mapping of column to text, optional
+        By default those of :func:`column_labels`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"segment": ["A"], "markers": ["many married=no, high Age"],
+    ...                       "mean[Age]": [60.0], "share[married=no]": [0.9]})
+    >>> describe_markers(table)
+    {'A': 'many not married, high age'}
+    """
+    said = say_markers(profile, labels)
+    return {segment: ", ".join(words[:most]) for segment, words in said.items()}
+
+
+def say_markers(
+    profile: pd.DataFrame, labels: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
+    """Return each marker of each segment in readable words, in the order of `read_markers`."""
+    speech = _Speech.of(profile, labels)
+    return {
+        segment: [speech.words(marker) for marker in markers]
+        for segment, markers in read_markers(profile).items()
+    }
+
+
+def segment_levels(profile: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return whether a segment is ``high``, ``low`` or ``average`` in each column.
+
+    Columns that mark it come first, the strongest before others; any other numeric column is
+    ``average``. A column of levels such as *Low* and *High* counts as the level that is frequent.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"segment": ["A", "B"], "markers": ["high age", ""],
+    ...                       "mean[age]": [60.0, 40.0]})
+    >>> segment_levels(table)
+    {'A': {'age': 'high'}, 'B': {'age': 'average'}}
+    """
+    numeric = [marker.column for marker in _possible(profile) if marker.level is None]
+    found: dict[str, dict[str, str]] = {}
+    for segment, markers in read_markers(profile).items():
+        levels: dict[str, str] = {}
+        for marker in markers:
+            level = _level(marker)
+            if level is not None:
+                levels.setdefault(marker.column, level)
+        found[segment] = levels | {c: AVERAGE for c in numeric if c not in levels}
+    return found
+
+
+def _level(marker: Marker) -> str | None:
+    if marker.level is None:
+        return HIGH if marker.is_more else LOW
+    return _LEVELS.get(marker.level.lower()) if marker.is_more else None
+
+
+@dataclass(frozen=True)
+class _Speech:
+    """How markers are said."""
+
+    labels: Mapping[str, str]
+    own_words: frozenset[tuple[str, str]]  # columns and levels that need no column's name
+
+    @classmethod
+    def of(cls, profile: pd.DataFrame, labels: Mapping[str, str] | None) -> _Speech:
+        markers = list(_possible(profile))
+        labels = {**column_labels(marker.column for marker in markers), **(labels or {})}
+        pairs = {(m.column, m.level) for m in markers if m.level is not None}
+        counts = Counter(level.lower() for _, level in pairs)
+        taken = _GENERIC | set(labels.values())
+        own = {
+            (column, level)
+            for column, level in pairs
+            if counts[level.lower()] == 1
+            and level.lower() not in taken
+            and re.fullmatch(r"[^\W\d_]{3,}([ -][^\W\d_]+)*", level)
+        }
+        return cls(labels, frozenset(own))
+
+    def words(self, marker: Marker) -> str:
+        return f"{_WORDS[marker.level is not None, marker.is_more]} {self.thing(marker)}"
+
+    def thing(self, marker: Marker) -> str:
+        label, level = self.labels[marker.column], marker.level
+        if level is None or level.lower() in _YES:
+            return label
+        if level.lower() in _NO:
+            return f"never {label[5:]}" if label.startswith("ever ") else f"not {label}"
+        if (marker.column, level) in self.own_words:
+            return level
+        return f"{level.lower()} {label}" if level.lower() in _LEVELS else f"{label} {level}"
+
+
+# ---- names -------------------------------------------------------------------------------------
+
+
+def name_segments(
+    profile: pd.DataFrame,
+    most: int = 2,
+    given: Mapping[str, str] | None = None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    own_names: bool | None = None,
+) -> dict[str, str]:
+    """Name each segment after its strongest markers.
+
+    If there are ``most`` numeric columns on which no two segments are marked alike, and most of
+    them are marked there, every segment is placed on each of them, so that the middle one is
+    'average income, average spending'; the same holds where no more than ``most`` columns make all
+    the names. Else a segment is named after its own strongest markers, in the order of the table's
+    columns. A segment that nothing marks is 'rather low age' where an index is at most 75 or at
+    least 133, though the rule does not count it, else 'average customers'. Equal names get more
+    markers, else a word of position ('higher age'), else a number.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        From :func:`segexp.clustering.profile.profile`.
+    most : int, default=2
+        Markers in a name that nothing forces to be longer.
+    given : mapping of segment to name, optional
+        The user's own names, which win.
+    labels : mapping of column to text, optional
+        What columns are called; by default :func:`column_labels`.
+    own_names : bool, optional
+        Whether the segments have names already (Champions, A to D), which are kept. By default
+        those have that are not called by a number.
+
+    Returns
+    -------
+    dict of str to str
+        Segment to name, in the order of the profile; all names are different.
+
+    Raises
+    ------
+    ConfigError
+        If ``given`` names a segment that is not there, gives no name, or one name twice.
+    DataError
+        If the profile is damaged.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame(
+    ...     {"segment": ["1", "2", "3"], "mean[Age]": [60.0, 20.0, 40.0],
+    ...      "markers": ["high Age", "low Age", ""]})
+    >>> name_segments(table)
+    {'1': 'high age', '2': 'low age', '3': 'average age'}
+    >>> name_segments(table, given={"3": "the middle"})["3"]
+    'the middle'
+    """
+    markers = read_markers(profile)
+    names = _given(given or {}, list(markers))
+    for segment in markers:
+        is_own = own_names if own_names is not None else not segment.isdecimal()
+        if segment not in names and (is_own or segment == NOISE):
+            names[segment] = UNASSIGNED if segment == NOISE else segment
+    if len({name.casefold() for name in names.values()}) < len(names):
+        twice = next(n for n, count in Counter(names.values()).items() if count > 1)
+        raise ConfigError(f"two segments would be called {twice!r}; give them different names")
+    made = _Names(profile, markers, _Speech.of(profile, labels), most)
+    names |= made.name([s for s in markers if s not in names], list(names.values()))
+    return {segment: names[segment] for segment in markers}
+
+
+def _given(given: Mapping[str, str], segments: Sequence[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for key, name in given.items():
+        if str(key) not in segments:
+            raise ConfigError(
+                f"there is no segment {str(key)!r} to rename{did_you_mean(key, segments)}; "
+                f"segments: {', '.join(segments)}"
+            )
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError(f"segment {key} needs a name of its own, got {name!r}")
+        names[str(key)] = " ".join(name.split())
+    seen: dict[str, str] = {}
+    for segment, name in names.items():
+        if name.casefold() in seen:
+            raise ConfigError(f"segments {seen[name.casefold()]} and {segment} both get {name!r}")
+        seen[name.casefold()] = segment
+    return names
+
+
+@dataclass(frozen=True)
+class _Names:
+    profile: pd.DataFrame
+    markers: Mapping[str, Sequence[Marker]]
+    speech: _Speech
+    most: int
+
+    @property
+    def _order(self) -> dict[str, int]:
+        keys = dict.fromkeys(marker.key for marker in _possible(self.profile))
+        return {key: place for place, key in enumerate(keys)}
+
+    def name(self, segments: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+        """Return a name of each segment, different from each other and from those taken."""
+        chosen = {s: self._telling(s)[: self.most] for s in segments}
+        axes = self._telling_axes(segments) or self._axes_of(chosen)
+        names = {
+            s: self._on(axes, s) if axes else self._said(chosen[s]) or self._leaning(s)
+            for s in segments
+        }
+        return self._told_apart(names, taken)
+
+    def _axes_of(self, chosen: Mapping[str, Sequence[Marker]]) -> list[str]:
+        """Return the columns of the chosen markers, if all are numeric and they are few."""
+        markers = [marker for found in chosen.values() for marker in found]
+        columns = {marker.column for marker in markers}
+        if len(columns) > self.most or any(marker.level is not None for marker in markers):
+            return []
+        return sorted(columns, key=lambda column: self._order[column])
+
+    def _telling_axes(self, segments: Sequence[str]) -> list[str]:
+        """Return the columns on which no two segments have the same place; empty if none do.
+
+        Of several those are taken on which most places are not average, then those that mark most.
+        """
+        places: dict[str, dict[str, bool]] = {}  # column -> segment that it marks -> has it more
+        for segment in segments:
+            for marker in self.markers[segment]:
+                if marker.level is None:
+                    places.setdefault(marker.column, {})[segment] = marker.is_more
+        strength = {column: self._strength(column, places[column]) for column in places}
+        columns = sorted(places, key=lambda c: (-len(places[c]), -strength[c], self._order[c]))
+        best = (LEAST_PLACED * self.most * len(segments), 0.0)
+        axes: list[str] = []
+        if len(segments) < 3 or not 1 < self.most <= 3:
+            return axes
+        for some in itertools.combinations(columns[:MOST_AXES], self.most):
+            if len({tuple(places[c].get(s) for c in some) for s in segments}) < len(segments):
+                continue
+            ordered = sorted(some, key=lambda column: self._order[column])
+            score = sum(len(places[c]) for c in some), sum(strength[c] for c in some)
+            if score > best and all(
+                len(self._parts(ordered, s)[1]) <= MAX_LETTERS for s in segments
+            ):
+                best, axes = score, ordered
+        return axes
+
+    def _strength(self, column: str, segments: Iterable[str]) -> float:
+        """Return how far a column deviates in the segments it marks, in marking deviations."""
+        table = self.profile.set_index(self.profile["segment"].astype(str))
+        means = pd.to_numeric(table[f"mean[{column}]"], errors="coerce")
+        sizes = pd.to_numeric(table["n"], errors="coerce") if "n" in table else means * 0 + 1
+        overall = float((means * sizes).sum() / sizes[means.notna()].sum())
+        largest, least = float(means.max()), 0.5 * abs(overall)
+        # Of a rare yes, counted as 0 and 1, little is much; it must deviate by 5 points at least.
+        is_share = float(means.min()) >= 0 and largest <= 1
+        least = max(least, LEAST_SHARE_GAP) if is_share else min(least, 0.25 * abs(largest))
+        gaps = (means - overall).abs() / (least or 1)
+        return float(gaps[list(segments)].clip(upper=3).fillna(0).sum())
+
+    def _telling(self, segment: str) -> list[Marker]:
+        """Markers with those first that say what there is, then what there is not."""
+        return sorted(self.markers[segment], key=lambda m: m.level is not None and not m.is_more)
+
+    def _on(self, axes: Sequence[str], segment: str) -> str:
+        return _short(self._parts(axes, segment)[0], MAX_LETTERS)
+
+    def _parts(self, axes: Sequence[str], segment: str) -> tuple[list[str], str]:
+        """Return where a segment is on some columns, as parts and together."""
+        marks = {m.column: m for m in self.markers[segment] if m.level is None}
+        parts = [
+            self.speech.words(marks[column])
+            if column in marks
+            else f"{AVERAGE} {self.speech.labels[column]}"
+            for column in axes
+        ]
+        return parts, ", ".join(parts)
+
+    def _said(self, markers: Sequence[Marker], letters: int = MAX_LETTERS) -> str:
+        kept = list(markers)
+        while len(kept) > 1 and len(self._joined(kept)) > letters:
+            kept.pop()
+        return _short([self._joined(kept)], letters) if kept else ""
+
+    def _leaning(self, segment: str) -> str:
+        """Name what is far from the mean of all, though it does not mark the segment."""
+        row = self.profile[self.profile["segment"].astype(str) == segment]
+        found = []
+        for column in dict.fromkeys(m.column for m in _possible(self.profile) if m.level is None):
+            if (name := f"index[{column}]") not in row:
+                continue
+            index = float(pd.to_numeric(row[name], errors="coerce").iloc[0])
+            if 0 < index <= LEANS_LOW or LEANS_HIGH <= index < math.inf:
+                found.append((abs(math.log(index / 100)), index < 100, column))
+        best = sorted(found, key=lambda one: -one[0])[: self.most]
+        best.sort(key=lambda one: self._order[one[2]])
+        parts = [f"rather {LOW if low else HIGH} {self.speech.labels[c]}" for _, low, c in best]
+        return _short(parts, MAX_LETTERS) if parts else NOBODY
+
+    def _joined(self, markers: Sequence[Marker]) -> str:
+        ordered = sorted(markers, key=lambda marker: self._order[marker.key])
+        return ", ".join(self.speech.words(marker) for marker in ordered)
+
+    def _told_apart(self, names: dict[str, str], taken: Sequence[str]) -> dict[str, str]:
+        counts = Counter([name.casefold() for name in [*names.values(), *taken]])
+        clear = {s: name for s, name in names.items() if counts[name.casefold()] == 1}
+        used = {name.casefold() for name in [*taken, *clear.values()]}
+        groups: dict[str, list[str]] = {}
+        for segment, name in names.items():
+            if segment not in clear:
+                groups.setdefault(name, []).append(segment)
+        for name, segments in groups.items():
+            found = self._by_markers(segments, used) or self._by_place(name, segments, used)
+            found = found or _numbered(name, segments, used)
+            clear |= found
+            used |= {word.casefold() for word in found.values()}
+        return clear
+
+    def _by_markers(self, segments: Sequence[str], used: set[str]) -> dict[str, str] | None:
+        most = max(len(self.markers[segment]) for segment in segments)
+        for n in range(self.most + 1, most + 1):
+            longer = {s: self._said(self._telling(s)[:n], MAX_APART) for s in segments}
+            if _are_new(longer, used):
+                return longer
+        return None
+
+    def _by_place(
+        self, name: str, segments: Sequence[str], used: set[str]
+    ) -> dict[str, str] | None:
+        """Say which of two segments has more of the column in which they are farthest apart."""
+        if len(segments) != 2:
+            return None
+        table = self.profile.set_index(self.profile["segment"].astype(str))
+        means = table[[c for c in table.columns if str(c).startswith("mean[")]]
+        means = means.apply(pd.to_numeric, errors="coerce")
+        spread = means.max() - means.min()
+        gaps = (means.loc[segments[0]] - means.loc[segments[1]]) / spread.where(spread > 0)
+        if not gaps.notna().any():
+            return None
+        column = str(gaps.abs().idxmax())
+        label = self.speech.labels[column[5:-1]]
+        sides = ("higher", "lower") if gaps[column] > 0 else ("lower", "higher")
+        placed = {s: f"{name}, {side} {label}" for s, side in zip(segments, sides, strict=True)}
+        is_short = all(len(words) <= MAX_APART for words in placed.values())
+        return placed if is_short and gaps[column] != 0 and _are_new(placed, used) else None
+
+
+def _are_new(names: Mapping[str, str], used: set[str]) -> bool:
+    folded = [name.casefold() for name in names.values()]
+    return len(set(folded)) == len(folded) and used.isdisjoint(folded)
+
+
+def _numbered(name: str, segments: Sequence[str], used: set[str]) -> dict[str, str]:
+    free = (f"{name} {i}" for i in range(1, len(used) + len(segments) + 1))
+    new = (words for words in free if words.casefold() not in used)
+    return dict(zip(segments, new, strict=False))
+
+
+def _short(parts: Sequence[str], letters: int) -> str:
+    kept = list(parts)
+    while len(kept) > 1 and len(", ".join(kept)) > letters:
+        kept.pop()
+    text = ", ".join(kept)
+    return text if len(text) <= letters else f"{text[: letters - 1].rstrip()}…"

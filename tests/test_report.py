@@ -1,0 +1,487 @@
+"""Reports of real runs, of damaged ones, of sweeps; and the command that writes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import segexp.runs as runs
+from segexp.cli import main
+from segexp.cli.report import execute
+from segexp.errors import ConfigError, RunError
+from segexp.report.page import Section, Text
+from segexp.report.report import REPORT, report
+from segexp.report.source import Source
+from segexp.report.technical import without_places
+
+SMALL = ("dataset=demo", "dataset.n_customers=300", "evaluation.n_splits=3", "engine.n_jobs=1")
+
+
+def make(outputs: Path, command: str, *words: str) -> Path:
+    assert main([command, *SMALL, *words, f"run.outputs={outputs}"]) == 0
+    pattern = runs.SWEEP if command == "sweep" else runs.MANIFEST
+    return next(path.parent for path in sorted(outputs.rglob(pattern)))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("tree")
+    return make(outputs, "run", "model=decision_tree", "run.name=the tree")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("searched")
+    return make(outputs, "run", "model=decision_tree", "search=random", "search.n_trials=12")
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("clusters")
+    return make(
+        outputs, "run", "model=kmeans", "evaluation.stability_resamples=3",
+        "evaluation.fold_resamples=2", "evaluation.k_max=5",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("sweep")
+    return make(
+        outputs, "sweep", "model=decision_tree,naive_bayes", "evaluation.final_model=false",
+        "evaluation.baselines=[dummy]", "evaluation.importance_repeats=0",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[Path], Path]:
+    """A function that copies a run, so that it can be damaged."""
+
+    def made(run: Path) -> Path:
+        return Path(shutil.copytree(run, tmp_path / "run"))
+
+    return made
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the parts that others test, some of which compute a while."""
+    parts: dict[str, Any] = {
+        "cards": ("card_sections", lambda source, names: [_said("cards", json.dumps(names))]),
+        "checks": ("check_section", lambda source, muted: _said("checks", " ".join(muted))),
+        "classification": ("classification_sections", lambda source: [_said("result", "all")]),
+        "clustering": ("clustering_sections", lambda source: [_said("result", "all")]),
+        "data": ("data_sections", lambda source: [_said("data", "all")]),
+    }
+    for name, (function, made) in parts.items():
+        module = types.ModuleType(name)
+        setattr(module, function, made)
+        monkeypatch.setitem(sys.modules, f"segexp.report.{name}", module)
+
+
+def _said(name: str, words: str) -> Section:
+    return Section(name, name.capitalize(), [Text(f"{name}: {words}")])
+
+
+def heads(page: str) -> list[str]:
+    return re.findall(r"<h2[^>]*><bdi>([^<]*)</bdi></h2>", page)
+
+
+def words_of(page: str) -> str:
+    """The text of a page, without its style and script."""
+    body = page[page.index("<body") : page.rindex("<script>")]
+    return " ".join(
+        re.sub(r"<wbr>", "", re.sub(r"<[^>]+>", " ", body.replace("<wbr>", ""))).split()
+    )
+
+
+# A run.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["tree", "clusters", "searched"])
+def test_a_real_run_has_every_part_whole(which, request):
+    page = report(request.getfixturevalue(which))
+    assert "cannot be shown" not in page
+    assert heads(page)[:2] == ["Summary", "Segments"]
+    assert heads(page)[-1] == "Technical appendix"
+    assert len(page) < 5_000_000
+
+
+def test_managers_come_first_and_statisticians_last(quick, searched):
+    assert heads(report(searched)) == [
+        "Summary", "Cards", "Result", "Data", "Search", "Checks", "Technical appendix",
+    ]  # fmt: skip
+
+
+def test_the_same_run_gives_the_same_report_wherever_it_lies(quick, tree, tmp_path):
+    moved = shutil.copytree(tree, tmp_path / tree.name)
+    first = report(tree)
+    (moved / REPORT).write_text(first, "utf-8")
+    assert report(moved) == first
+
+
+def test_the_summary_says_the_score_beside_the_baselines(quick, tree):
+    page = words_of(report(tree))
+    mean = json.loads((tree / runs.SUMMARY).read_text())["accuracy"]["mean"]
+    assert (
+        f"The model puts {mean:.1%} of the customers into their own segment (95% interval" in page
+    )
+    assert "naming the largest segment for everybody reaches" in page
+    assert "of 3 folds" in page and "made up" in page
+
+
+def test_a_clusterer_says_how_many_segments_and_how_stable(quick, clusters):
+    page = words_of(report(clusters))
+    assert "kmeans divides 300 customers into" in page
+    assert "Segments made again from resampled customers agree with these to" in page
+
+
+def test_the_selection_score_stands_beside_the_honest_one(quick, searched):
+    page = words_of(report(searched))
+    choices = json.loads((searched / runs.SEARCH).read_text())["choices"]
+    own = [c["values"]["accuracy"] for c in choices if c["rows"] != "final"]
+    assert f"selection accuracy {sum(own) / len(own):.4f} mean of 3 searches" in page
+
+
+def test_figures_of_a_search_are_drawn_again(quick, searched, copy):
+    run = copy(searched)
+    shutil.rmtree(run / runs.FIGURES)
+    assert 'alt="The accuracy of every trial' in report(run)
+
+
+def test_the_report_does_not_tell_where_it_was_made(quick, tree):
+    page = report(tree)
+    assert str(tree.parent) not in page and "run.outputs" not in page
+    assert "segexp run dataset=demo" in page
+
+
+@pytest.mark.parametrize(
+    "word", ["run.outputs=/x", "+dataset.path=/x", "--config-dir=/x", "dataset.url=/x"]
+)
+def test_words_with_places_are_left_out(word):
+    assert without_places(f"segexp run model=kmeans {word}") == "segexp run model=kmeans"
+
+
+def test_names_come_from_the_run_directory(quick, tree, copy):
+    run = copy(tree)
+    (run / "names.yaml").write_text("A: Young and urban\n", "utf-8")
+    assert "Young and urban" in words_of(report(run))
+
+
+def test_a_name_for_no_segment_is_an_error(quick, tree):
+    with pytest.raises(ConfigError, match=r"no segment 'E' to be named.*segments: A, B, C, D"):
+        report(tree, names={"E": "nobody"})
+
+
+def test_a_damaged_file_of_names_is_one_line(quick, tree, copy):
+    run = copy(tree)
+    (run / "names.yaml").write_text("A: [1]\n", "utf-8")
+    with pytest.raises(ConfigError, match="the name of segment 'A' must be text"):
+        report(run)
+
+
+def test_muted_codes_reach_the_checks(quick, tree):
+    assert "checks: overfit small" in words_of(report(tree, muted=["overfit", "small"]))
+
+
+# What is damaged.
+
+
+FILES = (
+    runs.SUMMARY, runs.SCORES, runs.BASELINES, runs.TIMINGS, runs.PREDICTIONS, runs.IMPORTANCE,
+    runs.CONFIG, runs.OVERRIDES, runs.SEARCH, runs.TRIALS, runs.SAMPLE, runs.PIPELINE,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x00\xff\xfe{[", b'{"a": 1}', b"metric\n1,2,3\n"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_or_damaged_file_does_not_stop_the_report(quick, searched, copy, name, content):
+    run = copy(searched)
+    if content is None:
+        (run / name).unlink(missing_ok=True)
+    else:
+        (run / name).write_bytes(content)
+    page = report(run)
+    assert heads(page)[0] == "Summary" and "Traceback" not in page
+    assert str(run) not in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["tree", "clusters"])
+def test_a_run_of_which_only_the_manifest_is_left_has_a_report(which, request, copy):
+    run = copy(request.getfixturevalue(which))
+    for path in sorted(run.rglob("*"), reverse=True):
+        if path.is_file() and path.name != runs.MANIFEST:
+            path.unlink()
+    page = words_of(report(run))
+    assert "There is no result to show: the run has none." in page
+
+
+def test_a_part_that_cannot_be_made_says_so(quick, tree, monkeypatch):
+    def broken(source: Source) -> list[Section]:
+        raise KeyError("revenue")
+
+    monkeypatch.setattr(sys.modules["segexp.report.data"], "data_sections", broken)
+    page = words_of(report(tree))
+    assert (
+        "This part cannot be shown: what the run left is damaged (KeyError: &#39;revenue&#39;)"
+        in page
+    )
+
+
+def test_a_file_that_leads_out_of_the_run_is_not_read(quick, tree, copy, tmp_path):
+    run = copy(tree)
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("password: hunter2\n", "utf-8")
+    (run / runs.CONFIG).unlink()
+    (run / runs.CONFIG).symlink_to(secret)
+    page = report(run)
+    assert "hunter2" not in page
+    assert "it is a link that leads out of the run directory" in page
+
+
+def test_a_pipe_is_not_waited_for(quick, tree, copy):
+    run = copy(tree)
+    (run / runs.SUMMARY).unlink()
+    os.mkfifo(run / runs.SUMMARY)
+    assert "it is no plain file" in report(run)
+
+
+def test_hostile_names_stay_text(quick, tree, copy):
+    run = copy(tree)
+    hostile = "<script>alert(1)</script>\u202e"
+    text = (run / runs.MANIFEST).read_text("utf-8")
+    manifest = json.loads(text)
+    manifest.update(name=hostile, model=hostile, tags=[hostile])
+    manifest["segments"] = {hostile: 150, "B": 150}
+    manifest["dataset"]["name"] = hostile
+    (run / runs.MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    page = report(run)
+    assert "<script>alert" not in page and "\u202e" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+def test_an_unfinished_run_says_so(quick, tree, copy):
+    run = copy(tree)
+    manifest = json.loads((run / runs.MANIFEST).read_text("utf-8"))
+    manifest.update(status="failed", cause="too few customers")
+    (run / runs.MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    assert "This run failed: too few customers." in words_of(report(run))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "not valid JSON"), ('{"schema_version": 99}', "schema version 99"), ("[]", "object")],
+)
+def test_a_damaged_manifest_is_one_line(tmp_path, content, message):
+    (tmp_path / runs.MANIFEST).write_text(content, "utf-8")
+    with pytest.raises(RunError, match=message):
+        report(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(RunError, match="there is no such folder"):
+        report(tmp_path / "nowhere")
+
+
+# A source.
+
+
+def test_a_source_says_why_a_file_is_not_there(tree):
+    source = Source.open(tree)
+    assert source.trials is None and source.why(runs.TRIALS) == "the run has none"
+    assert source.is_missing(runs.TRIALS) and source.problems == {}
+
+
+def test_a_source_reads_a_file_once(tree):
+    source = Source.open(tree)
+    assert source.scores is source.scores
+
+
+def test_a_figure_with_another_content_is_none(tree, copy):
+    run = copy(tree)
+    (run / runs.FIGURES).mkdir(exist_ok=True)
+    (run / runs.FIGURES / "elbow.png").write_bytes(b"MZ")
+    source = Source.open(run)
+    assert source.figure("elbow") is None and source.figure("../../etc/passwd") is None
+
+
+# A sweep, and several.
+
+
+def test_a_sweep_shows_its_runs_the_ranking_and_the_best_in_full(quick, sweep):
+    page = report(sweep)
+    assert heads(page)[:4] == ["The sweep", "Comparison", "The best run in full", "Summary"]
+    assert "2 of 2 runs were completed" in words_of(page)
+    assert page.count('class="mark">best<') == 1
+
+
+def test_a_sweep_links_to_the_reports_of_its_runs(quick, sweep, tmp_path):
+    moved = shutil.copytree(sweep, tmp_path / "sweep")
+    run = next(moved.glob("*-naive_bayes-*"))
+    (run / REPORT).write_text("", "utf-8")
+    page = report(moved)
+    assert f'href="./{run.name}/{REPORT}"' in page
+    assert not re.search(r'href="(?!#|\./)', page)
+
+
+def test_a_sweep_without_a_finished_run_has_its_cells(quick, sweep, tmp_path):
+    moved = shutil.copytree(sweep, tmp_path / "sweep")
+    for path in moved.glob(f"*/{runs.MANIFEST}"):
+        path.write_text("{", "utf-8")
+    page = report(moved)
+    assert heads(page) == ["The sweep", "Comparison"]
+
+
+def test_several_runs_are_compared(quick, sweep):
+    page = report(sorted(path.parent for path in sweep.glob(f"*/{runs.MANIFEST}")))
+    assert heads(page) == ["Comparison"] and "<title>Comparison of 2 runs</title>" in page
+
+
+def test_a_folder_of_runs_is_compared(quick, sweep, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for path in sweep.glob(f"*/{runs.MANIFEST}"):
+        shutil.copytree(path.parent, folder / path.parent.name)
+    assert "<title>Comparison of 2 runs</title>" in report(folder)
+
+
+# Value and baskets.
+
+
+def test_a_value_run_shows_what_was_expected_and_what_happened(quick, tree, copy):
+    run = copy(tree)
+    _as_value_run(run)
+    page = words_of(report(run))
+    assert "Of 100 customers 90 purchases were expected in the 30 days" in page
+    assert "100 happened (-10%)" in page
+    assert "Fitted to all customers; times in units of 7 days" in page
+    assert "cannot be shown" not in page
+
+
+def test_a_value_run_without_its_tables_says_so(quick, tree, copy):
+    run = copy(tree)
+    _as_value_run(run)
+    for name in (runs.DECILES, runs.VALUE_MATRIX):
+        (run / name).unlink()
+    page = words_of(report(run))
+    assert "The tenths cannot be shown as a table: the run has none." in page
+    assert "The table of value and risk cannot be shown: the run has none." in page
+
+
+def _as_value_run(run: Path) -> None:
+    _change_task(run, "value", "mae")
+    means = {"n": 10, "predicted_purchases": 0.9, "actual_purchases": 1.0,
+             "predicted_spend": 9.0, "actual_spend": 10.0}  # fmt: skip
+    fit = {"model": "BetaGeo", "parameters": {"r": 0.2}, "standard_errors": {"r": 0.1},
+           "n_customers": 100, "log_likelihood": -9.0, "converged": True}  # fmt: skip
+    totals = {"predicted_purchases": 90.0, "predicted_spend": 900.0}
+    holdout = {
+        **totals, "days": 30.0, "n_customers": 100.0, "n_buyers": 40.0, "actual_purchases": 100.0,
+        "actual_spend": 1000.0, "baselines": {"past_rate": totals},
+        "by_frequency": [{"repeats": 0, **means}, {"repeats": 1, **means}],
+    }  # fmt: skip
+    value = {
+        "horizon_days": 365, "notes": ["look here"], "holdout": holdout,
+        "purchases": {**fit, "time_unit_days": 7},
+        "spend": {**fit, "correlation_of_frequency_and_spend": 0.1},
+    }  # fmt: skip
+    (run / runs.VALUE).write_text(json.dumps(value), "utf-8")
+    deciles = pd.DataFrame([{"decile": i, **means} for i in range(1, 11)])
+    deciles.to_csv(run / runs.DECILES, index=False)
+    cells = [
+        {"segment": f"{value}, {risk}", "value": value, "risk": risk, "n": 11, "share": 0.11,
+         "clv": 5.0, "clv_share": 0.1, "clv_at_stake": 1.0, "probability_alive": 0.5}
+        for value in ("high value", "middle value", "low value")
+        for risk in ("active", "at risk", "likely gone")
+    ]  # fmt: skip
+    pd.DataFrame(cells).to_csv(run / runs.VALUE_MATRIX, index=False)
+
+
+def test_a_run_of_baskets_shows_rules_and_what_held_out_baskets_say(quick, tree, copy):
+    run = copy(tree)
+    _as_basket_run(run)
+    page = words_of(report(run))
+    assert "baskets with NA hold beer, 2.5 times as often as baskets do by chance" in page
+    assert "10 of 20 0.500 0.400 2.50 2.00" in page
+    assert "cannot be shown" not in page
+
+
+def test_a_run_without_rules_says_so(quick, tree, copy):
+    run = copy(tree)
+    _as_basket_run(run)
+    rules = (run / runs.RULES).read_text("utf-8")
+    (run / runs.RULES).write_text(rules.splitlines()[0] + "\n", "utf-8")
+    assert "No rule reached the thresholds." in words_of(report(run))
+
+
+def _as_basket_run(run: Path) -> None:
+    _change_task(run, "baskets", "held_out_confidence")
+    found = {
+        "n_baskets": 100, "n_items": 3, "n_items_sold": 3, "mean_items": 2.0, "min_count": 5,
+        "min_confidence": 0.5, "n_itemsets": 4, "n_rules": 1, "n_rules_weighed": 6,
+        "n_significant": 1, "n_redundant": 0, "alpha": 0.05, "advice": "", "notes": [],
+    }  # fmt: skip
+    (run / runs.BASKETS).write_text(json.dumps(found), "utf-8")
+    (run / runs.RULES).write_text(
+        "antecedent,consequent,length,n_antecedent,n_consequent,n_both,support,confidence,lift,"
+        "q_value,significant,redundant,n_folds_found,n_held_out,held_out_confidence,held_out_lift\n"
+        "NA,beer,2,20,20,10,0.1,0.5,2.5,0.001,True,False,3,20,0.4,2.0\n",
+        "utf-8",
+    )
+    (run / runs.ITEMSETS).write_text(
+        "itemset,length,count,support\nbeer,1,20,0.2\nNA + beer,2,10,0.1\n", "utf-8"
+    )
+
+
+def _change_task(run: Path, task: str, metric: str) -> None:
+    manifest = json.loads((run / runs.MANIFEST).read_text("utf-8"))
+    manifest.update(task=task, metric=metric, segments={}, preprocessing="none")
+    (run / runs.MANIFEST).write_text(json.dumps(manifest), "utf-8")
+
+
+# The command.
+
+
+def test_the_command_writes_into_the_run_and_again(quick, tree, copy, capsys):
+    run = copy(tree)
+    for _ in range(2):
+        assert execute([str(run)], None, None, (), False) == 0
+    assert (run / REPORT).read_bytes().startswith(b"<!doctype html>")
+    assert re.search(r"report\.html: 0\.\d MB, \d+\.\d s", capsys.readouterr().out)
+
+
+def test_another_file_is_not_replaced_unless_forced(quick, tree, tmp_path):
+    page = tmp_path / "mine.html"
+    page.write_text("mine", "utf-8")
+    with pytest.raises(ConfigError, match="--force"):
+        execute([str(tree)], str(page), None, (), False)
+    assert execute([str(tree)], str(page), None, (), True) == 0
+
+
+def test_several_directories_need_a_file(tree):
+    with pytest.raises(ConfigError, match=r"-o report\.html"):
+        execute([str(tree), str(tree)], None, None, (), False)
+
+
+def test_names_of_a_file_are_used(quick, tree, tmp_path):
+    names = tmp_path / "names.yaml"
+    names.write_text("B: Families\n", "utf-8")
+    execute([str(tree)], str(tmp_path / "r.html"), str(names), (), False)
+    assert "Families" in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_a_file_of_names_that_is_not_there_is_one_line(quick, tree, tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        execute([str(tree)], str(tmp_path / "r.html"), str(tmp_path / "no.yaml"), (), False)
