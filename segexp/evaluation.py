@@ -795,9 +795,11 @@ def check_task(config: EvaluationConfig, metrics: Sequence[str], task: str, *, k
         of = metric_by_name(name).of
         key = "evaluation.metric" if name == config.metric else "search"
         if of != task and (of in UNPREPARED or task in UNPREPARED):
+            way = f"; say evaluation={task}, with evaluation.protocol={config.protocol}"
             raise ConfigError(
                 f"{key}: {name} does not judge a model of task {task}; there is "
                 f"{', '.join(metric.name for metric in METRICS_OF[task])}"
+                f"{way if task in UNPREPARED and config.name != task else ''}"
             )
         if of in UNPREPARED:
             continue

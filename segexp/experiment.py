@@ -401,6 +401,8 @@ def _check_neighbors(plan: Plan, smallest: int) -> None:
         for name, value in plan.pipeline.get_params().items()
         if name.split("__")[-1] == "n_neighbors" and isinstance(value, int)
     }
+    if plan.clusters and "n_neighbors" not in plan.config.model.estimator:
+        wanted.pop("model.estimator.n_neighbors", None)  # of the rule for new customers
     for family in plan.families.values():
         for parameter in family.space.parameters:
             if parameter.name.split("__")[-1] == "n_neighbors" and parameter.high is not None:

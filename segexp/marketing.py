@@ -56,7 +56,7 @@ def purchases(
     X : DataFrame
         Their features, in the same order.
     totals : DataFrame
-        ``orders`` and ``revenue``, in the same order.
+        ``orders``, ``revenue`` and ``returned``, in the same order.
     log : mapping
         Counts and dates of the log.
     scorer : RFMScorer, optional

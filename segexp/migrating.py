@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from segexp.config.compose import config_from_dict, load_config, parse_words
 from segexp.config.options import read_yaml, shipped_conf
 from segexp.config.schema import DatasetConfig, ExperimentConfig
 from segexp.data.loading import Dataset, load_dataset
+from segexp.data.transactions import load_customers
 from segexp.errors import ConfigError, DataError, RunError, did_you_mean
 from segexp.figures.look import render
 from segexp.figures.migration import flow, heat_map
@@ -40,7 +41,17 @@ from segexp.migration import (
     transitions,
     verdict,
 )
-from segexp.predict import NOISE, READING, open_finished, predict_table
+from segexp.predict import (
+    DATES,
+    LEARNED,
+    NOISE,
+    READING,
+    counted_up_to,
+    ends_with_log,
+    open_finished,
+    predict_table,
+    recorded_dataset,
+)
 from segexp.saved_model import load_pipeline
 
 VERDICT = "migration.json"
@@ -54,10 +65,6 @@ HEAT_MAP = "transitions"
 REPLICATIONS = 20  # splits of the first period, each with two fits on half of the customers
 TASKS = ("clustering", "classification")
 UNLUCKY = 0.05  # share of the splits of the first period that agree less
-# What of a transaction log says what the features mean; the model knows them as they were.
-LEARNED = ("features", "frequency", "monetary", "segments", "layout")
-# What of a transaction log belongs to the first period alone.
-DATES = ("reference_date", "calibration_end", "holdout_end", "end")
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,8 @@ def compare_periods(
     run: runs.Run | str | os.PathLike[str],
     table: str | os.PathLike[str] | None = None,
     words: Sequence[str] = (),
+    *,
+    check: Callable[[Path], None] | None = None,
 ) -> Migration:
     """Compare the customers of a completed run with those of a later period.
 
@@ -181,7 +190,11 @@ def compare_periods(
         :func:`~segexp.predict.predict_table`; and for a transaction log when the second period
         ends, ``dataset.transactions.reference_date=2011-12-10``: the dates of the first period
         do not hold for it, and lines after the reference date are left out unless
-        ``dataset.transactions.end`` says otherwise.
+        ``dataset.transactions.end`` says otherwise. Where nothing says when it ends, days are
+        counted as :func:`~segexp.predict.predict_table` does.
+    check : callable, optional
+        Called with what :func:`default_folder` will return, as soon as that is known: before
+        anything is loaded, but for a log that nothing gives a reference date.
 
     Returns
     -------
@@ -205,11 +218,18 @@ def compare_periods(
     if recorded.dataset.is_log and revenue is not None:
         raise ConfigError(f"migration.revenue={revenue}: the revenue of a transaction log is known")
     later = _later_config(recorded.dataset, schema, table, reading, revenue)
+    named = _known_name(later)
+    if check is not None and named is not None:
+        check(_folder(run.path, named, is_log=later.is_log))
+    if later.is_log and ends_with_log(recorded.dataset.transactions, later.transactions):
+        later = counted_up_to(later, load_customers(later).summary["last"])
+    after = _second_period(run, load_dataset(later), later, schema, revenue)
+    if check is not None and named is None:
+        check(_folder(run.path, after.name, is_log=later.is_log))
     first = recorded.dataset
     if not first.is_log:
         first = _with_roles(first, schema, revenue, target=first.target)
     before = _first_period(run, load_dataset(first), schema, revenue)
-    after = _second_period(run, load_dataset(later), later, schema, revenue)
     _check_shared(before, after)
     return _compared(run, before, after, schema, recorded, thresholds, settings)
 
@@ -290,9 +310,9 @@ def _recorded(run: runs.Run) -> ExperimentConfig:
     """Return the recorded config; keys that came with a later segexp have their defaults."""
     content = asdict(load_config([], [shipped_conf()]))
     for section, values in read_yaml(run.path / runs.CONFIG).items():
-        if section in ("dataset", "evaluation", "run") and isinstance(values, dict):
+        if section in ("evaluation", "run") and isinstance(values, dict):
             content[section] |= values
-    return config_from_dict(content)
+    return replace(config_from_dict(content), dataset=recorded_dataset(run))
 
 
 def _sort_words(words: Sequence[str]) -> tuple[Thresholds, Settings, dict[str, Any]]:
@@ -389,6 +409,14 @@ def _with_roles(
         categorical=by_role["categorical"], ordinal=levels, date=by_role["date"], ignore=[],
         other_columns="ignore", rules=rules,
     )  # fmt: skip
+
+
+def _known_name(later: DatasetConfig) -> str | None:
+    """Return the name of the second period if it is known before that is loaded."""
+    if not later.is_log:
+        return Path(later.paths[0]).name
+    day = later.transactions.day("reference_date")
+    return None if day is None else day.isoformat()
 
 
 # --- the periods -----------------------------------------------------------------------------
@@ -603,8 +631,11 @@ def _customers_table(moves: Any, refit: Refit | None) -> pd.DataFrame:
 
 def default_folder(found: Migration) -> Path:
     """Return the folder in the run's that is named after the second period."""
-    name = Path(found.after.name).stem if found.after.dataset.log is None else found.after.name
-    return found.run / f"migration-{name}"
+    return _folder(found.run, found.after.name, is_log=found.after.dataset.log is not None)
+
+
+def _folder(run: Path, name: str, *, is_log: bool) -> Path:
+    return run / f"migration-{name if is_log else Path(name).stem}"
 
 
 def check_folder(folder: Path, *, force: bool = False) -> None:

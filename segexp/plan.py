@@ -23,6 +23,7 @@ from segexp.config.compose import (
 )
 from segexp.config.options import find_conf_dirs
 from segexp.config.schema import (
+    ANSWERS,
     UNPREPARED,
     ExperimentConfig,
     ModelConfig,
@@ -36,6 +37,7 @@ from segexp.data.sql import recorded_address
 from segexp.data.transactions import check_log
 from segexp.errors import ConfigError, RunError, SegexpError
 from segexp.evaluation import check_metrics, check_task
+from segexp.rfm import RFMScorer, RFMSegments
 from segexp.runs import FINAL
 from segexp.search.families import BUDGET, Family
 from segexp.search.samplers import check_sampler, objective_metrics
@@ -182,6 +184,7 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
     config = _as_it_is(config)
     _check_kind(config)
     pipeline = build_pipeline(config)
+    _check_scores(config, pipeline)
     clusters, known = config.model.task == "clustering", config.dataset.target is not None
     search = replace(config.search, constraints=_constraints(config)) if clusters else config.search
     metrics = objective_metrics(search, config.evaluation)
@@ -193,9 +196,10 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
     has_baselines = known or config.model.task == "value"
     baselines = _build_baselines(config) if has_baselines else {}
     if not known and config.model.task == "classification":
+        way = "" if config.dataset.is_log else "dataset.target=COLUMN, or "
         raise ConfigError(
             f"dataset {config.dataset.name!r} names no target, and model={config.model.name} "
-            f"predicts a known segment; say dataset.target=COLUMN, or model=kmeans to find segments"
+            f"predicts a known segment; say {way}model=kmeans to find segments"
         )
     check_task(config.evaluation, metrics, config.model.task, known=known)
     if config.dataset.is_log:
@@ -226,9 +230,45 @@ def _as_it_is(config: ExperimentConfig) -> ExperimentConfig:
     return replace(config, preprocessing=nothing, dataset=dataset)
 
 
+# What says nothing of a transaction log, and what would instead.
+TABLE_ONLY = {
+    "id": "dataset.transactions.customer names the customers",
+    "target": "its customers have no known segment",
+    "numeric": "dataset.transactions.features says what is known of a customer",
+    "categorical": "dataset.transactions.features says what is known of a customer",
+    "ordinal": "dataset.transactions.features says what is known of a customer",
+    "date": "dataset.transactions.date names the time of a line",
+    "ignore": "a column that dataset.transactions does not name is not used",
+    "other_columns": "a column that dataset.transactions does not name is not used",
+    "filter": "dataset.transactions.keep leaves lines out",
+    "rules": "mend the lines in the file itself",
+    "invalid_values": "dataset.transactions.invalid says what becomes of such lines",
+    "missing_target": "its customers have no known segment",
+    "duplicate_ids": "each customer becomes one row",
+    "duplicate_rows": "dataset.transactions.duplicates says what becomes of such lines",
+}
+
+
+def _check_log_keys(config: ExperimentConfig) -> None:
+    """Refuse keys of a table of customers where the data set is a transaction log."""
+    for key, instead in TABLE_ONLY.items():
+        value = getattr(config.dataset, key)
+        if value and value != ANSWERS.get(key, (None,))[0]:
+            raise ConfigError(
+                f"dataset.{key}={value!s:.60} means nothing for a transaction log: {instead}"
+            )
+    if (group := config.evaluation.group) is not None:
+        raise ConfigError(
+            f"evaluation.group={group}: the folds of a transaction log keep a customer together "
+            f"by themselves"
+        )
+
+
 def _check_kind(config: ExperimentConfig) -> None:
     """Refuse a task that this kind of data set does not serve."""
     dataset, model, log = config.dataset, config.model, config.dataset.transactions
+    if dataset.is_log:
+        _check_log_keys(config)
     if model.task in UNPREPARED and not dataset.is_log:
         raise ConfigError(
             f"model={model.name} needs transactions, and dataset {dataset.name!r} is a table of "
@@ -252,6 +292,17 @@ def _check_kind(config: ExperimentConfig) -> None:
         )
     if model.task == "baskets" and log.layout == "lines" and log.item is None:
         raise ConfigError("dataset.transactions.item must name the column of the items, got null")
+
+
+def _check_scores(config: ExperimentConfig, pipeline: Pipeline) -> None:
+    """Refuse rules over RFM scores where the preprocessing makes none."""
+    steps = pipeline.get_params().values()
+    named = isinstance(getattr(pipeline.named_steps["model"], "clusterer", None), RFMSegments)
+    if named and not any(isinstance(step, RFMScorer) for step in steps):
+        raise ConfigError(
+            f"model={config.model.name} names customers by scores, and preprocessing="
+            f"{config.preprocessing.name} makes none; say preprocessing=rfm_scores"
+        )
 
 
 def _constraints(config: ExperimentConfig) -> dict[str, Any]:

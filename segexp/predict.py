@@ -9,7 +9,7 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline
 import segexp.runs as runs
 from segexp.config.compose import config_from_dict, load_config, parse_words
 from segexp.config.options import read_yaml, shipped_conf
-from segexp.config.schema import DatasetConfig
+from segexp.config.schema import DatasetConfig, LogConfig
 from segexp.data.cells import Cells, clean, text_column, text_table
 from segexp.data.column_types import ColumnTypes, type_columns
 from segexp.data.findings import Finding, counted
@@ -32,7 +32,12 @@ from segexp.data.readers import read_table
 from segexp.data.roles import FEATURE_ROLES
 from segexp.data.rules import limit_values, replace_values
 from segexp.data.sources import find_file
-from segexp.data.transactions import customers_from_frame, load_customers, log_header
+from segexp.data.transactions import (
+    Customers,
+    customers_from_frame,
+    load_customers,
+    log_header,
+)
 from segexp.errors import ConfigError, DataError, RunError, did_you_mean
 from segexp.evaluation import predict
 from segexp.saved_model import load_pipeline
@@ -44,8 +49,12 @@ ENDINGS = (".csv", ".tsv", ".parquet")
 READING = (
     "reader", "separator", "encoding", "decimal", "dayfirst", "missing_tokens", "invalid_values",
 )  # fmt: skip
-# What of a transaction log is as the model learned it.
-LEARNED = ("features", "frequency", "monetary", "calibration_end", "holdout_end", "segments")
+# What of a transaction log says what the features mean; the model knows them as they were.
+LEARNED = (
+    "features", "frequency", "monetary", "segments", "layout", "calibration_end", "holdout_end",
+)  # fmt: skip
+# What of a transaction log belongs to the period of the training alone.
+DATES = ("reference_date", "calibration_end", "holdout_end", "end")
 MAX_SHOWN = 30  # column names in one error
 # Their fitted models may say something else in another version.
 LIBRARIES = {"scikit-learn": (), "lightgbm": (), "xgboost": ("xgboost-cpu",)}
@@ -92,6 +101,8 @@ def predict_table(
         separator, encoding, missing tokens, types, value rules. Columns are found by name, and
         those that the model does not need stay as they are. For a run on a transaction log it is
         another log, which is summed up in the same way, or a table of the customers' features.
+        Of a run whose histories ended with ``calibration_end``, they end with the last day of
+        the log here; else recency counts up to the day after it.
     words : sequence of str
         Where this table is written in another way, for example ``dataset.separator=semicolon``.
 
@@ -117,10 +128,11 @@ def predict_table(
     """
     run = open_finished(run.path if isinstance(run, runs.Run) else Path(run))
     name = "the table" if isinstance(table, pd.DataFrame) else os.fspath(table)
-    reading = _reading(run, None if isinstance(table, pd.DataFrame) else name, words)
+    recorded = recorded_dataset(run)
+    reading = _reading(recorded, None if isinstance(table, pd.DataFrame) else name, words)
     model = _load(run)
     if reading.is_log and not _holds(table, reading, model.columns):
-        given, X, notes = _summed_up(table, reading)
+        given, X, notes = _summed_up(table, reading, recorded.transactions)
     else:
         given, X, notes = _typed(name, table, reading, model)
     own, said = _scored(model, X)
@@ -263,22 +275,43 @@ def _installed(library: str) -> str | None:
 # --- the table -------------------------------------------------------------------------------
 
 
-def _reading(run: runs.Run, path: str | None, words: Sequence[str]) -> DatasetConfig:
-    """Return the data set of a run with another file in the place of its own."""
-    recorded = read_yaml(run.path / runs.CONFIG).get("dataset")
+def recorded_dataset(run: runs.Run) -> DatasetConfig:
+    """Return the data set of a run; keys that came with a later segexp have their defaults.
+
+    Raises
+    ------
+    RunError
+        If ``config.yaml`` does not hold a data set.
+    """
+    file = run.path / runs.CONFIG
+    recorded = read_yaml(file).get("dataset")
     if not isinstance(recorded, dict):
-        raise RunError(f"{run.path / runs.CONFIG} is damaged: it has no dataset section")
+        raise RunError(f"{file} is damaged: it has no dataset section")
+    log = recorded.get("transactions", {})
+    if not isinstance(log, dict):
+        raise RunError(f"{file} is damaged: dataset.transactions is no mapping, but {log!r:.60}")
     # The other sections do not matter here, and may be those of an earlier segexp.
     content = asdict(load_config([], [shipped_conf()]))
+    log = content["dataset"]["transactions"] | log
+    content["dataset"] |= recorded | {"transactions": log}
+    try:
+        return config_from_dict(content).dataset
+    except ConfigError as error:
+        raise RunError(f"{file} is damaged: {error}") from error
+
+
+def _reading(recorded: DatasetConfig, path: str | None, words: Sequence[str]) -> DatasetConfig:
+    """Return a recorded data set with another file in the place of its own."""
+    content = asdict(load_config([], [shipped_conf()]))
     is_parquet = path is not None and path.lower().endswith(".parquet")
-    content["dataset"] |= recorded | {
+    content["dataset"] = asdict(recorded) | {
         "name": "new customers",
         "reader": "parquet" if is_parquet else "csv",
         "path": path or "a table in memory",
         "downloads": {},
     }
     log = content["dataset"]["transactions"]
-    log |= dict.fromkeys(("reference_date", "calibration_end", "holdout_end", "end"))
+    log |= dict.fromkeys(DATES)
     allowed = [*READING, *(f"transactions.{name}" for name in log if name not in LEARNED)]
     known = [
         f"dataset.{name}"
@@ -326,15 +359,40 @@ def _holds(
 
 
 def _summed_up(
-    table: pd.DataFrame | str | os.PathLike[str], reading: DatasetConfig
+    table: pd.DataFrame | str | os.PathLike[str], reading: DatasetConfig, recorded: LogConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Return the customers of a transaction log, their features, and what is to be said."""
-    if isinstance(table, pd.DataFrame):
-        found = customers_from_frame(table, reading.transactions)
-    else:
-        found = load_customers(reading)
+
+    def sum_up(reading: DatasetConfig) -> Customers:
+        if isinstance(table, pd.DataFrame):
+            return customers_from_frame(table, reading)
+        return load_customers(reading)
+
+    found, notes = sum_up(reading), []
+    if ends_with_log(recorded, reading.transactions):
+        last = found.summary["last"]
+        found = sum_up(counted_up_to(reading, last))
+        notes = [
+            f"recency and tenure count up to {last}, the last day of the log, as those of the "
+            f"training did up to calibration_end={recorded.calibration_end}"
+        ]
+    said = [f.message for f in found.findings if f.code != "reference_date" or not notes]
     given = pd.concat([found.ids, found.table], axis=1)
-    return given, found.table, [finding.message for finding in found.findings]
+    return given, found.table, [*said, *notes]
+
+
+def ends_with_log(recorded: LogConfig, later: LogConfig) -> bool:
+    """Whether the days of a later log are to be counted up to its last, and no further.
+
+    A model whose histories ended with the last day that it knew of takes a day more for silence.
+    """
+    known = recorded.calibration_end is not None and recorded.reference_date is None
+    return known and later.reference_date is None
+
+
+def counted_up_to(reading: DatasetConfig, day: str) -> DatasetConfig:
+    """Return a data set whose days are counted up to one that is given."""
+    return replace(reading, transactions=replace(reading.transactions, reference_date=day))
 
 
 def _typed(

@@ -859,7 +859,8 @@ def at_risk(customers: pd.DataFrame, *, n_scores: int = 5, overdue: float = 2.0)
     customers : DataFrame
         One row per customer: ``id``, ``recency``, ``frequency``, ``monetary``, their scores
         (``recency_score`` and so on) and ``revenue``, the amount of all orders; optionally
-        ``segment`` and ``interpurchase``, mean days between purchases, NaN where not known.
+        ``segment``, ``interpurchase``, mean days between purchases, NaN where not known, and
+        ``returned``, the amount given back that ``revenue`` does not leave out.
     n_scores : int
         What the scores go up to. With 5, high is 4 or 5 and low is 1 or 2; with 3, 3 and 1.
     overdue : float
@@ -867,8 +868,8 @@ def at_risk(customers: pd.DataFrame, *, n_scores: int = 5, overdue: float = 2.0)
     Returns
     -------
     DataFrame
-        The columns named above, without ``interpurchase``, and ``reason`` in words. ``top 5%`` says
-        that so many of all customers have as much or more.
+        The columns named above up to ``segment``, and ``reason`` in words. ``top 5%`` says that so
+        many of all customers have as much or more.
 
     Raises
     ------
@@ -983,6 +984,9 @@ def _reasons(customers: pd.DataFrame, rows: Labels, high: int) -> npt.NDArray[An
             {1: ", usually every day"},
         )  # fmt: skip
         words = words + np.where(np.isnan(usual), "", every).astype(object)
+    if "returned" in customers:
+        back = np.nan_to_num(customers["returned"].to_numpy(dtype=float)[rows])
+        words = words + _worded(back, ", gave back {:,}", {0: ""})
     return words
 
 

@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import logging
+import math
 import os
 import shutil
 import socket
@@ -325,6 +326,15 @@ def _cause(error: BaseException) -> str:
 
 def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {_cause(error)}"
+
+
+def without_nan(value: Any) -> Any:
+    """Return nested values with None for what is not finite, which JSON cannot say."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -43,7 +43,7 @@ from segexp.engine import Engine, Shared
 from segexp.evaluation import Codes, Refits, Table
 from segexp.figures.look import render
 from segexp.rfm import RFMScorer
-from segexp.runs import FINAL, FOLDS, RunWriter
+from segexp.runs import FINAL, FOLDS, RunWriter, without_nan
 from segexp.saved_model import UnsafeModelError, dump_pipeline
 
 logger = logging.getLogger(__name__)
@@ -439,16 +439,7 @@ def describe(
         }
         for rows, verdict in verdicts.items()
     }
-    return dict(_without_nan({**content, **facts}))
-
-
-def _without_nan(value: Any) -> Any:
-    """Return nested values with None for what is not a number, which JSON cannot say."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return dict(without_nan({**content, **facts}))
 
 
 def _measured(choices: pd.DataFrame) -> list[Any]:

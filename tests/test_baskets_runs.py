@@ -18,7 +18,7 @@ from segexp.baskets.figures import rule_network, rule_scatter, top_items
 from segexp.baskets.itemsets import basket_matrix
 from segexp.baskets.judging import count_rules, judge_rules
 from segexp.baskets.rules import AssociationRules
-from segexp.baskets.segments import compare_segments, mine_segment
+from segexp.baskets.segments import baskets_to_mine, compare_segments, mine_segment
 from segexp.baskets.work import BasketFold, BasketTable, BasketWork, judge_fold, with_held_out
 from segexp.cli.baskets_view import print_baskets
 from segexp.config.schema import EngineConfig
@@ -94,10 +94,11 @@ class TestJudging:
     def test_a_rule_is_judged_on_the_folds_that_found_it(self) -> None:
         matrix, _ = made_baskets()
         estimator = AssociationRules(0.02, 0.4)
-        table = BasketTable(matrix, ITEMS, None)
+        table = BasketTable(matrix, ITEMS, None, None)
         folds: list[BasketFold] = [judge_fold(table, estimator, s) for s in made_splits()]
         rules = with_held_out(estimator.fit(matrix, ITEMS).rules_, folds)
-        rule = rules.iloc[0]
+        assert rules["held_out_confidence"].notna().any()
+        rule = rules[rules["held_out_confidence"].notna()].iloc[0]
         key = ["antecedent", "consequent"]
         own = [
             fold.judged.rules[(fold.judged.rules[key] == rule[key].tolist()).all(axis=1)]
@@ -109,8 +110,65 @@ class TestJudging:
         expected = parts["n_both"].sum() / parts["n_antecedent"].sum()
         assert rule["held_out_confidence"] == pytest.approx(expected)
 
+    def test_a_rule_of_every_fold_has_no_figures_of_its_own_held_out(self) -> None:
+        matrix, _ = made_baskets()
+        estimator = AssociationRules(0.02, 0.4)
+        table = BasketTable(matrix, ITEMS, None, None)
+        folds = [judge_fold(table, estimator, s) for s in made_splits()]
+        rules = with_held_out(estimator.fit(matrix, ITEMS).rules_, folds)
+        everywhere = rules["n_folds_found"] == len(folds)
+        assert everywhere.any() and (rules["n_held_out"] == rules["n_antecedent"])[everywhere].all()
+        figures = rules.loc[everywhere, ["held_out_confidence", "held_out_lift"]]
+        assert figures.isna().all(axis=None)
+
+
+def compared(
+    matrix: csr_matrix, names: np.ndarray, model: AssociationRules, alpha: float, seed: int
+) -> pd.DataFrame:
+    """Rules of the mined half of each segment, tested on the other halves."""
+    is_mined = baskets_to_mine(names, None, seed)
+    items = [str(i) for i in range(matrix.shape[1])]
+    found = [
+        mine_segment(model, matrix[np.flatnonzero((names == name) & is_mined)], items, name)
+        for name in sorted(set(names))
+    ]
+    rest = np.flatnonzero(~is_mined)
+    return compare_segments(found, basket_matrix(matrix[rest]), names[rest], alpha)
+
 
 class TestSegments:
+    def test_random_segments_hardly_ever_have_special_rules(self) -> None:
+        rng = np.random.default_rng(0)
+        held = rng.random((1000, 25)) < 0.2
+        held[:, 1] |= held[:, 0] & (rng.random(1000) < 0.4)
+        matrix = basket_matrix(csr_matrix(held))
+        tables = []
+        for seed in range(20):
+            names = np.array(list("abcd"), dtype=object)[rng.integers(0, 4, 1000)]
+            tables.append(compared(matrix, names, AssociationRules(0.02, 0.3), 0.1, seed))
+        assert sum(map(len, tables)) > 500
+        assert np.mean([table["special"].any() for table in tables]) <= 0.1
+        assert (pd.concat(tables)["p_value"] <= 0.05).mean() <= 0.055
+
+    def test_half_of_the_customers_of_each_segment_are_mined_with_all_their_baskets(self) -> None:
+        customers = np.repeat(np.arange(20), 3).astype(object)
+        names = np.where(customers < 10, "a", "b").astype(object)
+        names[-3:] = None
+        is_mined = baskets_to_mine(names, customers, 0)
+        of_customer = pd.Series(is_mined).groupby(customers.astype(int)).mean()
+        assert set(of_customer) == {0.0, 1.0}
+        assert of_customer[:10].sum() == 5 and of_customer[10:19].sum() == 5
+        assert not is_mined[-3:].any()
+        assert not np.array_equal(is_mined, baskets_to_mine(names, customers, 1))
+
+    def test_figures_of_baskets_without_a_side_are_not_defined(self) -> None:
+        matrix, _ = made_baskets()
+        found = mine_segment(AssociationRules(0.02, 0.4), matrix, ITEMS, "a")
+        names = np.repeat(np.array(["a", "b"], dtype=object), 5)
+        table = compare_segments([found], csr_matrix((10, 6), dtype=bool), names, 0.05)
+        assert table[["confidence", "lift", "segment_lift"]].isna().all(axis=None)
+        assert (table["p_value"] == 1).all() and not table["special"].any()
+
     def test_a_rule_of_one_segment_is_found_to_be_special(self) -> None:
         matrix, names = made_baskets()
         matrix = basket_matrix(matrix)
@@ -150,8 +208,8 @@ class TestSegments:
         found = mine_segment(AssociationRules(0.03, max_itemsets=15), matrix, ITEMS, "big")
         assert found.model is not None and len(found.model.itemsets_) <= 15
         assert found.note == (
-            f"segment big: 12 of its 400 baskets would make more than 15 itemsets; it was mined "
-            f"with {found.model.min_count_}"
+            f"segment big: 12 of the 400 baskets mined would make more than 15 itemsets; it was "
+            f"mined with {found.model.min_count_}"
         )
 
     def test_a_segment_that_cannot_be_mined_is_left_out_with_a_note(self) -> None:
@@ -171,10 +229,15 @@ def finished_run(folder: Path, segments: bool = True, **parameters: object) -> r
     matrix, names = made_baskets()
     names[:3] = None
     baskets = SimpleNamespace(
-        matrix=matrix, items=ITEMS, segments=pd.Series(names) if segments else None
+        matrix=matrix,
+        items=ITEMS,
+        customers=None,
+        segments=pd.Series(names) if segments else None,
     )
     dataset = SimpleNamespace(name="made", baskets=baskets, fingerprint="made")
-    evaluation = SimpleNamespace(final_model=True)
+    config = SimpleNamespace(
+        evaluation=SimpleNamespace(final_model=True), run=SimpleNamespace(seed=0)
+    )
     pipeline = Pipeline([("model", AssociationRules(0.02, 0.4).set_params(**parameters))])
     counted = []
 
@@ -182,7 +245,7 @@ def finished_run(folder: Path, segments: bool = True, **parameters: object) -> r
         engine_config = EngineConfig(name="local", n_jobs=1, threads=1, address=None)
         async with open_engine(engine_config) as engine:
             work = BasketWork(
-                SimpleNamespace(evaluation=evaluation), pipeline, {}, dataset, made_splits(),
+                config, pipeline, {}, dataset, made_splits(),
                 writer, engine, lambda n, what: counted.append(n), (0,),
             )  # fmt: skip
             await work.finish()
@@ -238,7 +301,9 @@ class TestRun:
     ) -> None:
         print_baskets(run)
         text = capsys.readouterr().out
-        assert "400 baskets" in text and "held out" in text
+        assert "400 baskets" in text and "baskets held out" in text
+        assert "found in" in text and "held-out lift" not in text
+        assert "counted in the other half" in text
         assert "butter, salted" in text
         assert "rules that hold in one segment more often" in text
 

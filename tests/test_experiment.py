@@ -5,8 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import VotingClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import segexp.runs as runs
+from segexp.clustering.segmenter import Segmenter
 from segexp.config.compose import load_config, read_config
 from segexp.config.options import list_models, list_options, shipped_conf
 from segexp.data.sql import recorded_address
@@ -262,9 +269,6 @@ class Unknown:
 
 
 def test_a_type_that_could_not_be_loaded_is_not_saved():
-    from sklearn.dummy import DummyClassifier
-    from sklearn.pipeline import Pipeline
-
     pipeline = Pipeline([("model", DummyClassifier(constant=Unknown()))])
     with pytest.raises(UnsafeModelError, match="types that are not trusted"):
         dump_pipeline(pipeline)
@@ -273,6 +277,31 @@ def test_a_type_that_could_not_be_loaded_is_not_saved():
 def test_a_file_that_names_an_unknown_type_is_not_loaded():
     with pytest.raises(RunError, match="names types that are not trusted"):
         load_pipeline(skops.io.dumps(Unknown()), "pipeline.skops")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Pipeline([("model", DummyClassifier())], memory="cache"),
+        Segmenter(AgglomerativeClustering(memory="cache")),
+        VotingClassifier([("one", Pipeline([("model", DummyClassifier())], memory="cache"))]),
+        GridSearchCV(Pipeline([("model", DummyClassifier())]), {"memory": ["cache"]}),
+        GridSearchCV(DummyClassifier(), [{}, {"estimator__memory": ["cache"]}]),
+        FunctionTransformer(kw_args={"of": [AgglomerativeClustering(memory="cache")]}),
+    ],
+)
+def test_a_model_with_a_cache_is_neither_saved_nor_loaded(step):
+    """Joblib unpickles what lies in a cache as soon as the model is fitted again."""
+    pipeline = Pipeline([("step", step)])
+    with pytest.raises(UnsafeModelError, match="not saved: memory of its"):
+        dump_pipeline(pipeline)
+    with pytest.raises(RunError, match=r"pipeline.skops was not loaded: memory of its \w+ is set"):
+        load_pipeline(skops.io.dumps(pipeline), "pipeline.skops")
+
+
+def test_a_column_may_be_called_memory():
+    pipeline = Pipeline([("levels", FunctionTransformer(kw_args={"memory": ["8 GB", "16 GB"]}))])
+    assert load_pipeline(dump_pipeline(pipeline), "pipeline.skops")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"gASV"])

@@ -10,6 +10,7 @@ import pytest
 
 import segexp.runs as runs
 from segexp.cli import main
+from segexp.predict import predict_table
 from segexp.rfm import TEN
 
 QUICK = ["engine.n_jobs=1", "evaluation.n_splits=2"]
@@ -135,6 +136,37 @@ def test_the_value_of_new_customers(value, shop, tmp_path):
     assert scored["probability_alive"].between(0, 1).all()
 
 
+def test_histories_of_a_later_log_end_with_its_last_day(value, shop):
+    """As in the training, where they ended with calibration_end."""
+    days = pd.read_csv(shop, parse_dates=["date"]).groupby("customer")["date"]
+    found = predict_table(value.path, shop)
+    own = found.table.astype({"customer": int}).set_index("customer")
+    assert (own["tenure"] == (days.max().max() - days.min()).dt.days).all()
+    last = days.max().max().date()
+    assert any(f"count up to {last}, the last day of the log" in note for note in found.notes)
+
+
+def test_a_reference_date_that_is_given_holds(value, shop):
+    first = pd.read_csv(shop, parse_dates=["date"])["date"].min()
+    words = ["dataset.transactions.reference_date=2022-01-31"]
+    tenure = predict_table(value.path, shop, words).table["tenure"]
+    assert tenure.max() == (pd.Timestamp("2022-01-31") - first).days
+
+
+def test_a_frame_is_read_by_the_words_as_a_file_is(rfm, shop):
+    lines = pd.read_csv(shop, dtype=str).assign(
+        date=lambda t: pd.to_datetime(t["date"]).dt.strftime("%d-%m-%Y"),
+        price=lambda t: t["price"] + ",50",
+    )
+    lines.loc[lines["customer"] == "3", "customer"] = "unknown"
+    written = shop.with_name("written.csv")
+    lines.to_csv(written, sep=";", index=False)
+    words = ["dataset.dayfirst=true", "dataset.decimal=comma", "dataset.missing_tokens=[unknown]"]
+    table = predict_table(rfm.path, lines, words).table
+    assert len(table) == 149
+    pd.testing.assert_frame_equal(table, predict_table(rfm.path, written, words).table)
+
+
 def test_value_models_stand_in_one_table(value, outputs, log_words, capsys):
     end = "dataset.transactions.calibration_end=2021-09-30"
     other = run(outputs, *log_words, "model=past_rate", end)
@@ -177,6 +209,17 @@ def test_rules_give_no_segments(rules, shop, capsys):
     assert "holds association rules" in capsys.readouterr().err
 
 
+def test_baskets_without_customers_have_no_segments(capsys):
+    assert main(["run", "model=kmeans", "dataset=groceries"]) == 2
+    assert "holds baskets without customers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["evaluation.group=item", "dataset.rules={price: {max: 3}}"])
+def test_a_plan_says_what_a_log_does_not_know(log_words, word, capsys):
+    assert main(["plan", *log_words, "model=kmeans", word]) == 2
+    assert "transaction log" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -186,10 +229,17 @@ def test_rules_give_no_segments(rules, shop, capsys):
         ("model=association_rules evaluation.metric=accuracy", "does not judge"),
         ("model=kmeans evaluation.metric=mae", "does not judge"),
         ("model=lightgbm", "names no target"),
-        ("model=kmeans dataset=groceries", "holds baskets without customers"),
         ("model=kmeans dataset.transactions.order=ordr", "did you mean 'order'"),
         ("model=kmeans evaluation.group=item", "keep a customer together"),
         ("model=kmeans dataset.transactions.reference_date=tomorrow", "must be a date"),
+        ("model=kmeans dataset.target=item", "means nothing for a transaction log"),
+        ("model=lightgbm dataset.target=item", "have no known segment"),
+        ("model=kmeans dataset.id=customer", "dataset.transactions.customer names the customers"),
+        ("model=kmeans dataset.numeric=[price]", "dataset.transactions.features says"),
+        ("model=kmeans 'dataset.filter={price: {min: 3}}'", "dataset.transactions.keep"),
+        ("model=kmeans 'dataset.rules={price: {max: 3}}'", "mend the lines in the file itself"),
+        ("model=kmeans dataset.invalid_values=missing", "dataset.transactions.invalid says"),
+        ("model=kmeans dataset.duplicate_rows=drop", "dataset.transactions.duplicates says"),
         ("model=association_rules dataset.transactions.segments=nowhere", "no such run or table"),
     ],
 )

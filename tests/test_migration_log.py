@@ -10,7 +10,7 @@ from segexp.config.compose import load_config
 from segexp.config.options import shipped_conf
 from segexp.errors import ConfigError
 from segexp.experiment import run_experiment
-from segexp.migrating import compare_periods
+from segexp.migrating import compare_periods, default_folder
 from segexp.plan import plan_experiment
 
 MARCH, JUNE = "2021-03-31", "2021-06-30"
@@ -87,6 +87,45 @@ def test_another_log_is_read_as_the_first_was(log, until_march, tmp_path):
     found = compare_periods(until_march, later, [QUICKLY])
     assert len(found.after.segments) == 20
     assert (found.transitions["to"] == "(gone)").any()
+
+
+@pytest.fixture(scope="module")
+def known_until_march(log, tmp_path_factory):
+    keys = {"customer": "who", "date": "day", "amount": "paid", "calibration_end": MARCH}
+    return run(
+        "dataset=transactions", f"dataset.path={log}", "model=kmeans",
+        "model.estimator.n_clusters=3", f"run.outputs={tmp_path_factory.mktemp('outputs')}",
+        "evaluation.k_max=null", "evaluation.fold_resamples=0", "evaluation.stability_resamples=0",
+        *(f"dataset.transactions.{key}={value}" for key, value in keys.items()),
+    )  # fmt: skip
+
+
+def test_days_end_with_a_later_log_as_they_did_with_the_calibration(
+    log, known_until_march, tmp_path
+):
+    later = tmp_path / "later.csv"
+    pd.read_csv(log).query("day <= '2021-05-31'").to_csv(later, index=False)
+    found = compare_periods(known_until_march, later, [QUICKLY])
+    last = pd.read_csv(later)["day"].max()
+    assert (found.before.name, found.after.name) == (MARCH, last)
+    assert found.after.dataset.X["recency"].min() == 0
+
+
+def test_the_later_period_has_no_calibration(known_until_march):
+    with pytest.raises(ConfigError, match="is not how the customers later are read"):
+        compare_periods(
+            known_until_march, None, ["dataset.transactions.calibration_end=2021-05-31"]
+        )
+
+
+def test_the_folder_is_checked_as_soon_as_its_name_is_known(log, until_march, monkeypatch):
+    day = (pd.Timestamp(pd.read_csv(log)["day"].max()) + pd.Timedelta(1, "D")).date()
+    found = compare_periods(until_march, log, [QUICKLY])
+    folder = default_folder(found)
+    assert folder.name == f"migration-{day}"
+    told = []
+    monkeypatch.setattr("segexp.migrating._compared", lambda *given: told.copy())
+    assert compare_periods(until_march, log, [QUICKLY], check=told.append) == [folder]
 
 
 @pytest.mark.parametrize(

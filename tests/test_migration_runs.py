@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import skops.io
 
 import segexp.runs as runs
 from segexp.cli.migrate import execute
@@ -19,6 +20,7 @@ from segexp.experiment import run_experiment
 from segexp.migrating import compare_periods
 from segexp.plan import plan_experiment
 from segexp.predict import predict_table
+from segexp.saved_model import load_pipeline
 
 QUICK = [
     "engine.n_jobs=1", "evaluation.importance_repeats=0", "evaluation.baselines=[]",
@@ -225,6 +227,16 @@ def test_nothing_is_replaced_unless_it_is_said(copy, capsys):
     assert Path("out/mine.txt").read_text() == "mine"
 
 
+def test_a_folder_that_is_there_is_refused_before_anything_is_loaded(copy, monkeypatch):
+    later()
+    folder = copy.path / "migration-later"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    monkeypatch.setattr("segexp.migrating.load_dataset", None)
+    with pytest.raises(DataError, match="migration-later is there already; say --force"):
+        execute(str(copy.path), "later.csv", [QUICKLY], None, force=False)
+
+
 def test_a_run_directory_is_not_written_into(copy):
     later()
     with pytest.raises(DataError, match="copy is a run directory"):
@@ -250,6 +262,21 @@ def test_a_run_without_segments_is_refused(copy, task):
 def test_a_run_without_a_model_is_refused(copy):
     (copy.path / runs.PIPELINE).unlink()
     assert "holds no model; say evaluation.final_model=true" in refused(copy, error=RunError)
+
+
+def test_a_model_with_a_cache_is_not_refitted(copy, here):
+    pipeline = load_pipeline((copy.path / runs.PIPELINE).read_bytes(), "model")
+    pipeline.memory = str(here / "cache")
+    (copy.path / runs.PIPELINE).write_bytes(skops.io.dumps(pipeline))
+    said = refused(copy, table=later(), error=RunError)
+    assert "was not loaded: memory of its Pipeline is set" in said
+    assert not (here / "cache").exists()
+
+
+@pytest.mark.parametrize("content", ["dataset: 3\n", "dataset: {transactions: x}\n"])
+def test_a_damaged_config_is_refused(copy, content):
+    (copy.path / runs.CONFIG).write_text(content)
+    assert "config.yaml is damaged" in refused(copy, table=later(), error=RunError)
 
 
 def test_a_run_without_ids_is_refused(copy):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 import yaml
 from sklearn.cluster import DBSCAN, KMeans
 from sklearn.linear_model import RidgeClassifier
@@ -485,6 +486,35 @@ def test_a_model_that_could_not_be_saved_says_why(copy):
 def test_a_damaged_file_is_one_line(copy, capsys, file):
     (copy.path / file).write_text('{"columns": {"age": 3}}')
     assert refused(copy, capsys, table(f"1,{YOUNG}"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"transactions": "x"}, {"transactions": None}, {"kind": 3}, {"rules": "x"}, {"decimal": []}],
+)
+def test_a_damaged_data_set_is_one_line(copy, capsys, damage):
+    file = copy.path / runs.CONFIG
+    content = yaml.safe_load(file.read_text())
+    content["dataset"] |= damage
+    file.write_text(yaml.safe_dump(content))
+    assert f"{file.name} is damaged: " in refused(copy, capsys, table(f"1,{YOUNG}"))
+
+
+def test_a_key_of_logs_that_is_newer_than_the_run_has_its_default(copy):
+    file = copy.path / runs.CONFIG
+    content = yaml.safe_load(file.read_text())
+    del content["dataset"]["transactions"]["memory_limit"]
+    file.write_text(yaml.safe_dump(content))
+    assert predict_table(copy.path, table(f"1,{YOUNG}")).table["segment"].tolist() == ["hip"]
+
+
+def test_a_model_with_a_cache_is_not_loaded(copy, here, capsys):
+    file = copy.path / runs.PIPELINE
+    pipeline = load_pipeline(file.read_bytes(), "model")
+    pipeline.memory = str(here / "cache")
+    file.write_bytes(skops.io.dumps(pipeline))
+    said = refused(copy, capsys, table(f"1,{YOUNG}"))
+    assert "was not loaded: memory of its Pipeline is set, and a cache may hold code" in said
 
 
 def test_a_run_of_an_earlier_version_with_other_keys_still_scores(copy):

@@ -23,11 +23,12 @@ COMPOSING = [words for words in LINES if words[0] in ("run", "sweep", "plan", "c
 
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
-    """A folder with the dataset that the README writes down."""
-    text = re.search(r"```yaml\n# conf/dataset/shop.yaml\n(.*?)```", README, re.DOTALL)
-    assert text
+    """A folder with the data sets that the README writes down."""
     (tmp_path / "conf" / "dataset").mkdir(parents=True)
-    (tmp_path / "conf" / "dataset" / "shop.yaml").write_text(text[1])
+    for name in ("shop", "orders"):
+        text = re.search(rf"```yaml\n# conf/dataset/{name}.yaml\n(.*?)```", README, re.DOTALL)
+        assert text
+        (tmp_path / "conf" / "dataset" / f"{name}.yaml").write_text(text[1])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -636,6 +636,16 @@ def test_who_buys_once_a_year_is_not_at_risk_within_two() -> None:
     assert not at_risk(without)["reason"].str.contains("usually").any()
 
 
+def test_the_reason_says_what_was_given_back() -> None:
+    plain = at_risk(stories())["reason"].tolist()
+    table = stories().assign(returned=np.nan)
+    assert at_risk(table)["reason"].tolist() == plain
+    table["returned"] = np.where(table["id"] == "gone", 1233.6, 0.2)
+    found = at_risk(table).set_index("id")["reason"]
+    assert found["gone"].endswith(", usually every 25 days, gave back 1,234")
+    assert found.str.contains("gave back").sum() == 1
+
+
 def test_high_value_are_high_scores_or_much_revenue() -> None:
     found = high_value(stories())
     assert found["id"].tolist() == ["here", "fresh"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from segexp.config.options import read_yaml, shipped_conf
@@ -58,7 +59,7 @@ def csv_of(tmp_path: Path, text: str, name: str = "log.csv", encoding: str = "ut
 
 
 def log(**keys: Any) -> LogConfig:
-    return dataset("none.csv", keys).log
+    return dataset("none.csv", keys).transactions
 
 
 def customers(lines: list[tuple[Any, ...]] = LINES, **keys: Any) -> Customers:
@@ -87,7 +88,9 @@ def test_every_feature_is_what_it_says():
 
 
 def test_totals_have_orders_and_revenue():
-    assert customers().totals.to_dict("list") == {"orders": [3.0, 1.0], "revenue": [15.0, 0.3]}
+    assert customers().totals.to_dict("list") == {
+        "orders": [3, 1], "revenue": [15, 0.3], "returned": [0, 0],
+    }  # fmt: skip
 
 
 def test_frequency_may_count_days_and_monetary_be_a_mean():
@@ -144,6 +147,20 @@ def test_an_order_of_two_customers_counts_for_each_and_is_told():
     assert counts(found)["shared_orders"] == 1
 
 
+@pytest.mark.parametrize("order", [None, "order"])
+@pytest.mark.parametrize("returns", ["drop", "keep"])
+def test_orders_are_lines_wherever_each_line_is_one(order, returns):
+    lines = [*LINES, ("7", "a", "2024-01-01", -1, 1.5), ("7", "c", "2024-01-12", 1, 1.0)]
+    keys = {"frequency": "lines", "order": order, "returns": returns, "features": ["orders"]}
+    found = customers(lines, **keys)
+    assert found.table["orders"].tolist() == found.totals["orders"].tolist() == [5, 1]
+    assert found.summary["n_orders"] == 6
+    found = customers(lines, **keys, calibration_end="2024-01-10")
+    assert found.outcome is not None
+    assert (found.table["orders"].tolist(), found.outcome["orders"].tolist()) == ([2, 1], [3, 0])
+    assert found.summary["n_orders"] == 6
+
+
 def test_without_amounts_only_features_of_time_are_given():
     found = customers(price=None, features=["recency", "repeats"])
     assert found.totals["revenue"].isna().all() and found.summary["revenue"] is None
@@ -171,6 +188,18 @@ def test_lines_after_the_holdout_are_left_out():
     lines = [*LINES, ("7", "e", "2024-02-01", 1, 1.0)]
     found = customers(lines, calibration_end="2024-01-05", holdout_end="2024-01-20")
     assert counts(found)["holdout_end"] == 1 and found.holdout_days == 15
+
+
+@pytest.mark.parametrize("end", [None, "2024-01-20"])
+def test_a_holdout_that_ends_after_the_log_is_refused(end):
+    keys = {"calibration_end": "2024-01-05", "holdout_end": "2024-01-12", "end": end}
+    with pytest.raises(DataError, match=r"holdout_end=2024-01-12 is after .* \(2024-01-11\); say"):
+        customers(**keys)
+
+
+def test_lines_after_the_end_show_that_the_log_goes_on():
+    keys = {"calibration_end": "2024-01-05", "holdout_end": "2024-01-12", "end": "2024-01-13"}
+    assert customers([*LINES, ("7", "e", "2024-02-01", 1, 1.0)], **keys).holdout_days == 7
 
 
 def test_who_bought_in_the_holdout_only_is_left_out_and_told():
@@ -218,7 +247,31 @@ def test_each_rule_counts_the_lines_that_it_takes_out():
         "returned": 1, "non_positive": 1, "reference_date": 1,
     }  # fmt: skip
     assert found.summary["n_lines_read"] == 13 and found.summary["n_lines"] == 5
-    assert found.fingerprint == customers().fingerprint
+    pd.testing.assert_frame_equal(found.table, customers().table)
+
+
+BACK = [
+    *LINES,
+    ("7", "Cb", "2024-01-12", -1, 4.0),
+    ("7", "Cc", "2024-01-03", 2, 0.5),  # a cancellation written without a sign
+    ("10", "e", "2024-01-04", -3, 0.1),
+    ("9", "f", "2024-01-04", -3, 0.1),  # of nobody who bought
+]
+
+
+@pytest.mark.parametrize(
+    ("keys", "returned"),
+    [
+        ({}, [5, 0.3]),
+        ({"calibration_end": "2024-01-05"}, [1, 0.3]),
+        ({"returns": "keep"}, [0, 0]),
+        ({"order": None, "cancelled_prefix": None}, [4, 0.3]),
+    ],
+)
+def test_totals_say_what_each_customer_gave_back(keys, returned):
+    found = customers(BACK, **({"cancelled_prefix": "C"} | keys))
+    assert found.ids.tolist() == ["7", "10"]
+    assert found.totals["returned"].tolist() == pytest.approx(returned)
 
 
 def test_keep_leaves_only_lines_with_these_values():
@@ -358,6 +411,28 @@ def test_the_order_of_the_lines_does_not_matter():
         pd.testing.assert_frame_equal(other.table, one.table, check_exact=True)
 
 
+@pytest.mark.parametrize(
+    ("keys", "others"),
+    [
+        ({}, {"features": ["recency", "frequency"]}),
+        ({}, {"features": ["monetary", "frequency", "recency"]}),
+        ({}, {"monetary": "mean"}),
+        ({}, {"reference_date": "2024-01-20"}),
+        ({"features": ["orders"]}, {"features": ["orders"], "reference_date": "2024-01-20"}),
+        ({"calibration_end": "2024-01-05"}, {"calibration_end": "2024-01-06"}),
+        (
+            {"calibration_end": "2024-01-05", "end": "2024-01-11"},
+            {"calibration_end": "2024-01-05", "end": "2024-01-12", "holdout_end": "2024-01-12"},
+        ),
+    ],
+)
+def test_other_features_or_another_outcome_are_other_data(keys, others):
+    lines = [*LINES, ("7", "z", "2024-02-01", 1, 1.0)]
+    wanted = {"end": "2024-01-11"} | keys, {"end": "2024-01-11"} | others
+    one, other = (customers(lines, **each).fingerprint for each in wanted)
+    assert one != other
+
+
 def typed() -> pd.DataFrame:
     lines = frame()
     return lines.assign(who=lines["who"].astype("int64"), day=pd.to_datetime(lines["day"]))
@@ -415,7 +490,7 @@ def stored(tmp_path: Path) -> dict[str, DatasetConfig]:
 
 
 def test_a_log_gives_the_same_customers_however_it_is_stored(tmp_path):
-    wanted = customers(features=ALL_FEATURES)
+    wanted = customers()
     for name, config in stored(tmp_path).items():
         found = load_customers(config)
         assert found.fingerprint == wanted.fingerprint, name
@@ -569,7 +644,7 @@ def test_names_and_values_never_become_sql(tmp_path):
     folder.mkdir()
     lines.to_parquet(folder / "lo*g.parquet")
     config = dataset(str(folder / "x.parquet"), reader="parquet")
-    changed = replace(config.log, customer=evil, keep={"it's": ["a'b"]})
+    changed = replace(config.transactions, customer=evil, keep={"it's": ["a'b"]})
     found = load_customers(replace(config, path=str(folder / "lo*g.parquet"), transactions=changed))
     assert found.fingerprint == customers().fingerprint
 
@@ -653,13 +728,81 @@ def test_dask_gives_the_same_customers(tmp_path, duplicates):
         ([str(tmp_path / "b.csv"), str(tmp_path / "c.csv")], "csv"),
     ]
     wanted = customers_from_frame(lines, log(**keys))
-    for (path, reader), returns in itertools.product(places, ["drop", "keep"]):
-        keys |= {"returns": returns}
+    ways = itertools.product(places, ["drop", "keep"], ["orders", "lines"])
+    for (path, reader), returns, frequency in ways:
+        keys |= {"returns": returns, "frequency": frequency}
         wanted = customers_from_frame(lines, log(**keys))
         found = load_customers(dataset(path, keys | {"aggregate": "dask"}, reader=reader))
         assert found.fingerprint == wanted.fingerprint
         assert found.summary == wanted.summary and found.findings == wanted.findings
         pd.testing.assert_frame_equal(found.table, wanted.table, check_exact=True)
+
+
+def dask_like_duckdb(path: str, keys: dict[str, Any], **more: Any) -> Customers:
+    """Add a log up with Dask, and check that it is what DuckDB says."""
+    pytest.importorskip("dask.dataframe")
+    found = load_customers(dataset(path, keys | {"aggregate": "dask"}, **more))
+    wanted = load_customers(dataset(path, keys, **more))
+    assert found.fingerprint == wanted.fingerprint
+    assert found.summary == wanted.summary and found.findings == wanted.findings
+    return found
+
+
+def test_dask_reads_a_column_called_key(tmp_path):
+    lines = frame([*LINES, LINES[0]]).assign(key="k")
+    path = csv_of(tmp_path, lines.to_csv(index=False))
+    found = dask_like_duckdb(path, {"duplicates": "drop", "keep": {"key": ["k"]}})
+    assert counts(found)["duplicates"] == 1
+
+
+@pytest.mark.parametrize("kind", ["float64", "Int64", pd.ArrowDtype(pa.decimal128(9, 2))])
+def test_dask_compares_lines_of_parquet_by_their_types(tmp_path, kind):
+    lines = typed().assign(n=2, price=[1, 2, 4, 6, 3])
+    lines = pd.concat([lines, lines[:2]], ignore_index=True).astype({"n": kind, "price": kind})
+    lines = lines.assign(day=lines["day"].dt.date)
+    lines.set_axis(range(10, 17)).to_parquet(tmp_path / "a.parquet", row_group_size=2, index=True)
+    found = dask_like_duckdb(
+        str(tmp_path / "a.parquet"), {"duplicates": "drop", "date_format": "%Y%m%d"},
+        reader="parquet", decimal=",", missing_tokens=["6", "2024-01-05"],
+    )  # fmt: skip
+    assert counts(found)["duplicates"] == 2 and found.summary["n_lines"] == 5
+
+
+def test_dask_compares_lines_of_files_with_other_types_and_orders(tmp_path):
+    lines = typed()
+    lines.to_parquet(tmp_path / "a.parquet")
+    lines.astype({"who": str, "n": "float64"})[lines.columns[::-1]].to_parquet(
+        tmp_path / "b.parquet"
+    )
+    found = dask_like_duckdb(str(tmp_path / "*.parquet"), {"duplicates": "drop"}, reader="parquet")
+    assert counts(found)["duplicates"] == 5
+
+
+def test_dask_refuses_files_with_other_columns(tmp_path):
+    pytest.importorskip("dask.dataframe")
+    keys = {"duplicates": "drop", "aggregate": "dask"}
+    for name in ("x", "y"):
+        csv_of(tmp_path, frame().assign(**{name: 1}).to_csv(index=False), f"{name}.csv")
+    with pytest.raises(DataError, match=r"y\.csv cannot be stacked .* lacks 'x' and has 'y'"):
+        load_customers(dataset(str(tmp_path / "*.csv"), keys))
+
+
+@pytest.mark.parametrize("duplicates", ["keep", "drop"])
+def test_dask_adds_up_what_64_bits_do_not_hold(tmp_path, duplicates):
+    lines = [(str(i), str(i), "2024-01-01", 1, 9e12) for i in range(3)]
+    frame(lines).to_parquet(tmp_path / "a.parquet")
+    keys = {"duplicates": duplicates}
+    found = dask_like_duckdb(str(tmp_path / "a.parquet"), keys, reader="parquet")
+    assert found.summary["revenue"] == 2.7e13
+
+
+def test_an_amount_too_large_for_dask_is_one_line(tmp_path):
+    pytest.importorskip("dask.dataframe")
+    lines = [("1", "a", "2024-01-01", 1, 9e12), ("1", "a", "2024-01-01", 1, 9e12)]
+    frame(lines).to_parquet(tmp_path / "a.parquet", row_group_size=1)
+    config = dataset(str(tmp_path / "a.parquet"), {"aggregate": "dask"}, reader="parquet")
+    with pytest.raises(DataError, match=r"sum to more than 9.2e12"):
+        load_customers(config)
 
 
 @pytest.mark.slow

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from segexp.config.options import read_yaml, shipped_conf
-from segexp.config.schema import DatasetConfig, LogConfig
+from segexp.config.schema import LOG_ANSWERS, DatasetConfig, LogConfig
 from segexp.data.transactions import Baskets, check_log, load_baskets, log_header
 from segexp.errors import ConfigError, DataError
 
@@ -24,7 +25,8 @@ LINES = """who,order,day,item,amount
 
 def dataset(path: Path, text: str, **transactions: Any) -> DatasetConfig:
     (path / "log.csv").write_text(text)
-    log = LogConfig(**{**DEFAULTS["transactions"], **COLUMNS, **transactions})
+    columns = {} if transactions.get("layout") == "baskets" else COLUMNS
+    log = LogConfig(**{**DEFAULTS["transactions"], **columns, **transactions})
     place = {"name": "test", "kind": "transactions", "path": str(path / "log.csv")}
     return DatasetConfig(**{**DEFAULTS, **place, "transactions": log})
 
@@ -99,10 +101,54 @@ def test_each_line_of_text_is_a_basket(tmp_path):
     config = dataset(tmp_path, text, layout="baskets")
     found = load_baskets(config)
     assert contents(found) == [["bread", "milk"], ["eggs, white", "milk"]]
-    assert found.ids.tolist() == ["1", "3"] and found.customers is None and found.revenue is None
+    assert found.ids.tolist() == ["1", "4"] and found.customers is None and found.revenue is None
     assert [(f.code, f.count) for f in found.findings] == [("item", 1)]
     assert log_header(config) == []
     check_log(config)
+
+
+def test_the_lines_of_several_files_are_numbered_through(tmp_path):
+    config = dataset(tmp_path, "milk\n\nbread\n", layout="baskets")
+    (tmp_path / "more.csv").write_text('"egg\nwhite"\nmilk')
+    found = load_baskets(replace(config, path=[*config.paths, str(tmp_path / "more.csv")]))
+    assert found.ids.tolist() == ["1", "3", "4", "6"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('milk\n\nbread,"eggs\nmilk\n', r"log.csv, line 3: a quote is opened here and never"),
+        ('milk\n"eggs,milk\nbread,"milk"\n', r"log.csv, line 2: no CSV"),
+    ],
+)
+def test_a_quote_that_is_never_closed_is_named(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        load_baskets(dataset(tmp_path, text, layout="baskets"))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"keep": {"Country": ["Germany"]}}, {"start": "2024-01-01"}, {"end": "2024-01-01"},
+        {"duplicates": "error"}, {"returns": "keep"}, {"customer": "who"}, {"columns": ["who"]},
+        {"frequency": "days"}, {"aggregate": "dask"},
+    ],
+)  # fmt: skip
+def test_what_says_nothing_of_a_file_of_baskets_is_refused(tmp_path, keys):
+    with pytest.raises(ConfigError, match=rf"transactions.{next(iter(keys))}=.* says nothing"):
+        dataset(tmp_path, "milk\n", layout="baskets", **keys)
+
+
+def test_the_first_answer_about_a_log_is_the_default():
+    assert {name: DEFAULTS["transactions"][name] for name in LOG_ANSWERS} == {
+        name: answers[0] for name, answers in LOG_ANSWERS.items()
+    }
+
+
+def test_the_revenue_of_all_baskets_may_be_more_than_64_bits_hold(tmp_path):
+    lines = "".join(f"{i},{i},2024-01-01,milk,9e12\n" for i in range(3))
+    found = load_baskets(dataset(tmp_path, "who,order,day,item,amount\n" + lines))
+    assert found.summary["revenue"] == 2.7e13
 
 
 def test_a_file_of_baskets_without_an_item_is_refused(tmp_path):

@@ -50,6 +50,16 @@ def test_online_retail_has_its_published_totals_and_rfm():
     assert best[: round(0.2 * len(best))].sum() / best.sum() == pytest.approx(0.7462, abs=5e-5)
 
 
+def test_online_retail_tells_what_was_given_back():
+    """Measured in the log: net of returns 8,310,477.05; customer 12346 kept nothing."""
+    found = online_retail()
+    totals = found.totals.set_index(found.ids)
+    assert totals.loc["12346"].tolist() == [1, 77_183.6, 77_183.6]
+    net = totals["revenue"] - totals["returned"]
+    assert net.sum() == pytest.approx(8_310_477.05, abs=0.01)
+    assert (totals["revenue"] > 2 * net).sum() == 39
+
+
 def test_online_retail_without_duplicates():
     """Many notebooks: 392,692 lines, 8,887,208.89 pounds."""
     summary = online_retail("dataset.transactions.duplicates=drop").summary

@@ -199,14 +199,6 @@ def test_a_table_without_an_outcome_is_refused(
         finish(config, replace(dataset, outcome=None, holdout_days=None), tmp_path)
 
 
-def test_a_tenure_that_goes_on_after_the_histories_is_refused(
-    config: ExperimentConfig, dataset: Dataset, tmp_path: Path
-) -> None:
-    log = {"reference_date": "2011-12-10", "calibration_end": "2011-06-30"}
-    with pytest.raises(ConfigError, match=r"say dataset\.transactions\.reference_date=null"):
-        finish(config, replace(dataset, log=log), tmp_path)
-
-
 @pytest.mark.parametrize("name", ["bg_nbd", "pareto_nbd", "past_rate"])
 def test_every_value_model_is_judged_as_value(name: str) -> None:
     config = load_config(["dataset=cdnow", f"model={name}"], SHIPPED)

@@ -160,37 +160,3 @@ def _log_probability(k: Floats, first: Floats, second: Floats, n: Floats) -> Flo
 def _log_choose(n: Floats, k: Floats) -> Floats:
     found: Floats = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
     return found
-
-
-def benjamini_hochberg(p_values: Floats) -> Floats:
-    r"""Return q-values: the least false discovery rate at which each test is a discovery.
-
-    The step-up procedure of Benjamini and Hochberg [1]_: with the p-values in ascending order,
-    :math:`q_{(i)} = \min_{j \ge i} p_{(j)} m / j`.
-
-    Parameters
-    ----------
-    p_values : ndarray of float, shape (m,)
-        Of all tests that were made.
-
-    Returns
-    -------
-    ndarray of float, shape (m,)
-
-    References
-    ----------
-    .. [1] Benjamini and Hochberg (1995). Controlling the false discovery rate: a practical and
-       powerful approach to multiple testing. Journal of the Royal Statistical Society B 57(1),
-       289-300.
-
-    Examples
-    --------
-    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).tolist()
-    [0.03, 0.04, 0.04]
-    """
-    m = len(p_values)
-    order = np.argsort(p_values, kind="stable")
-    scaled = p_values[order] * m / np.arange(1, m + 1)
-    q_values = np.empty(m)
-    q_values[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return q_values

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from scipy.stats import false_discovery_control
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -28,7 +29,7 @@ from segexp.baskets.itemsets import (
     pair_counts,
     thresholds_that_do,
 )
-from segexp.baskets.measures import Floats, benjamini_hochberg, fisher_greater, measures
+from segexp.baskets.measures import Floats, fisher_greater, measures
 from segexp.errors import ConfigError, DataError, did_you_mean
 
 SEPARATOR = " + "
@@ -78,8 +79,8 @@ class AssociationRules(BaseEstimator):
         joined by ``" + "``; counts ``n_antecedent, n_consequent, n_both``; the measures of
         :func:`~segexp.baskets.measures.measures`; ``p_value`` of
         :func:`~segexp.baskets.measures.fisher_greater`; ``q_value`` by
-        :func:`~segexp.baskets.measures.benjamini_hochberg` over every rule that was weighed, also
-        those short of the confidence; ``significant``; ``redundant``.
+        Benjamini and Hochberg (:func:`scipy.stats.false_discovery_control`) over every rule that
+        was weighed, also those short of the confidence; ``significant``; ``redundant``.
     antecedents_, consequents_ : csr_matrix of bool, shape (n_rules, n_items)
         The sides of each rule, in the order of ``rules_``.
     items_ : list of str
@@ -279,7 +280,7 @@ class AssociationRules(BaseEstimator):
         weighed = _weigh(found, self.consequents, self.min_length, allowed)
         both, first, second = (weighed[name].to_numpy() for name in COUNTS)
         p_values = fisher_greater(both, first, second, self.n_baskets_)
-        return weighed.assign(p_value=p_values, q_value=benjamini_hochberg(p_values))
+        return weighed.assign(p_value=p_values, q_value=false_discovery_control(p_values))
 
     def _is_wanted(self, weighed: pd.DataFrame) -> NDArray[np.bool_]:
         both, first, second = (weighed[name].to_numpy() for name in COUNTS)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from scipy.stats import false_discovery_control
 from sklearn.base import clone
 
 from segexp.baskets.itemsets import (
+    Ids,
     TooManyItemsetsError,
     basket_matrix,
     least_count,
@@ -19,7 +22,7 @@ from segexp.baskets.itemsets import (
     thresholds_that_do,
 )
 from segexp.baskets.judging import count_rules
-from segexp.baskets.measures import benjamini_hochberg, fisher_greater
+from segexp.baskets.measures import fisher_greater
 from segexp.baskets.rules import AssociationRules
 from segexp.errors import ConfigError, DataError
 
@@ -34,27 +37,56 @@ SEGMENT_COLUMNS = (
 
 @dataclass(frozen=True)
 class SegmentRules:
-    """The rules of the baskets of one segment."""
+    """The rules that the mined baskets of one segment gave."""
 
     name: str
-    n_baskets: int
+    n_baskets: int  # that were mined
     model: AssociationRules | None  # None where mining was refused
     note: str  # the reason, or what was changed
+
+
+def baskets_to_mine(
+    segments: NDArray[np.object_], customers: NDArray[np.object_] | None, seed: int
+) -> NDArray[np.bool_]:
+    """Draw the baskets that rules of segments are mined from; the others test them.
+
+    Parameters
+    ----------
+    segments : ndarray of str or None, shape (n_baskets,)
+        Name of the segment of each basket; None where there is none.
+    customers : ndarray, shape (n_baskets,), optional
+        Whose baskets they are: all of a customer are drawn, or none. Without them each basket is
+        drawn by itself.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_baskets,)
+        Half of the customers of each segment, at random. Never a basket without a segment.
+    """
+    owners = np.arange(len(segments)) if customers is None else customers.astype(str)
+    shuffled = np.random.default_rng(seed)
+    drawn = np.zeros(len(segments), dtype=bool)
+    for name in sorted({name for name in segments if name is not None}):
+        own = np.flatnonzero(segments == name)
+        different, owner = np.unique(owners[own], return_inverse=True)
+        place = shuffled.permutation(len(different))
+        drawn[own] = place[owner] < (len(different) + 1) // 2
+    return drawn
 
 
 def mine_segment(
     model: AssociationRules, matrix: csr_matrix, items: Sequence[str], name: str
 ) -> SegmentRules:
-    """Mine the baskets of one segment with the thresholds of a model.
+    """Mine baskets of one segment with the thresholds of a model.
 
     Parameters
     ----------
     model : AssociationRules
-        Cloned. A support that is a share is one of the baskets of the segment, and never fewer
+        Cloned. A support that is a share is one of these baskets, and never fewer
         than MIN_SEGMENT_COUNT baskets; it is raised, with a note, where it gives more than
         MAX_SEGMENT_ITEMSETS itemsets. Redundant rules are left out.
     matrix : csr_matrix of bool, shape (n_baskets, n_items)
-        Baskets of the segment.
+        Baskets of the segment that are mined.
     """
     n = int(matrix.shape[0])
     least = max(least_count(model.min_support, n), MIN_SEGMENT_COUNT)
@@ -65,7 +97,7 @@ def mine_segment(
         if least_that_does := _raised(own, matrix):
             own.set_params(min_support=least_that_does)
             note = (
-                f"segment {name}: {least} of its {n:,} baskets would make more than {most:,} "
+                f"segment {name}: {least} of the {n:,} baskets mined would make more than {most:,} "
                 f"itemsets; it was mined with {least_that_does}"
             )
         return SegmentRules(name, n, own.fit(matrix, items), note)
@@ -87,13 +119,13 @@ def _raised(model: AssociationRules, matrix: csr_matrix) -> int | None:
 def compare_segments(
     found: Sequence[SegmentRules], matrix: csr_matrix, segments: NDArray[np.object_], alpha: float
 ) -> pd.DataFrame:
-    """Compare the rules of each segment with the baskets of the other segments.
+    """Test the rules of each segment on baskets that they were not mined from.
 
     Parameters
     ----------
     found : sequence of SegmentRules
     matrix : csr_matrix of bool, shape (n_baskets, n_items)
-        Those that were mined, of all segments.
+        Of all segments; none of them may have been mined.
     segments : ndarray of str, shape (n_baskets,)
         Name of the segment of each basket.
     alpha : float
@@ -102,31 +134,35 @@ def compare_segments(
     -------
     DataFrame
         One row per segment and rule that was found there; those special to their segment first,
-        then by ``segment_lift``. Counts, ``support``, ``confidence`` and ``lift`` are those within
-        the segment; ``segment_lift`` is the confidence there divided by that outside: NaN where no
-        basket outside holds the antecedent, infinite where none of those holds the consequent.
+        then by ``segment_lift``. Counts, ``support``, ``confidence`` and ``lift`` are those of the
+        segment's baskets among these (the last two NaN where none holds the antecedent, or none
+        the consequent); ``segment_lift`` is the confidence there divided by that outside: NaN where
+        one of them is not defined, infinite where the outer one is 0 and the inner one is not.
 
     Notes
     -----
     ``p_value`` is that of Fisher's exact test, one-sided, among the baskets that hold the
     antecedent: do those of the segment hold the consequent more often than the others do?
-    ``q_value`` is by Benjamini and Hochberg over all rows; ``special``: it is at most ``alpha``.
+    ``q_value`` is by Benjamini and Hochberg [1]_ over all rows; ``special``: it is at most
+    ``alpha``. The rows were chosen for a high confidence within the segment, which is why the
+    baskets that chose them must not test them.
+
+    References
+    ----------
+    .. [1] Benjamini and Hochberg (1995). Controlling the false discovery rate: a practical and
+       powerful approach to multiple testing. Journal of the Royal Statistical Society B 57(1),
+       289-300.
     """
     tables = []
     for one in found:
         if one.model is None or not len(one.model.rules_):
             continue
-        outside = basket_matrix(matrix[segments != one.name])
+        is_own = segments == one.name
+        inside, outside = (basket_matrix(matrix[rows]) for rows in (is_own, ~is_own))
         sides = one.model.antecedents_, one.model.consequents_
-        first, _, both = count_rules(outside, *sides)
-        rules = one.model.rules_
-        kept = [name for name in SEGMENT_COLUMNS if name in rules]
         tables.append(
-            rules[kept].assign(
-                segment=one.name,
-                n_baskets=one.model.n_baskets_,
-                n_antecedent_outside=first,
-                n_both_outside=both,
+            _counted(one, count_rules(inside, *sides), int(inside.shape[0])).assign(
+                **dict(zip(_OUTSIDE, count_rules(outside, *sides)[::2], strict=True))
             )
         )
     if not tables:
@@ -134,16 +170,40 @@ def compare_segments(
     return _tested(pd.concat(tables, ignore_index=True), alpha)
 
 
+_OUTSIDE = ("n_antecedent_outside", "n_both_outside")
+
+
+def _counted(one: SegmentRules, counts: tuple[Ids, Ids, Ids], n: int) -> pd.DataFrame:
+    """Return the rules of a segment with their figures in other baskets of the segment."""
+    if one.model is None:
+        raise DataError(f"segment {one.name} was not mined")
+    first, second, both = counts
+    confidence = _ratio(both, first)
+    return one.model.rules_[["antecedent", "consequent", "length"]].assign(
+        segment=one.name,
+        n_baskets=n,
+        n_antecedent=first,
+        n_both=both,
+        support=_ratio(both, np.full(len(both), n)),
+        confidence=confidence,
+        lift=_ratio(confidence * n, second),
+    )
+
+
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:
+    ratio = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=ratio, where=denominator != 0)
+    return ratio
+
+
 def _tested(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
     first, both = table["n_antecedent"].to_numpy(), table["n_both"].to_numpy()
-    first_outside = table["n_antecedent_outside"].to_numpy()
-    both_outside = table["n_both_outside"].to_numpy()
+    first_outside, both_outside = (table[name].to_numpy() for name in _OUTSIDE)
     p_values = fisher_greater(both, first, both + both_outside, first + first_outside)
-    q_values = benjamini_hochberg(p_values)
-    outside = np.full(len(table), np.nan)
-    np.divide(both_outside, first_outside, out=outside, where=first_outside > 0)
-    lift = np.where(outside == 0, np.inf, np.nan)
-    np.divide(table["confidence"].to_numpy(), outside, out=lift, where=outside > 0)
+    q_values = false_discovery_control(p_values)
+    inside, outside = table["confidence"].to_numpy(), _ratio(both_outside, first_outside)
+    lift = _ratio(inside, outside)
+    lift[(outside == 0) & (inside > 0)] = np.inf
     table = table.assign(
         confidence_outside=outside,
         segment_lift=lift,

@@ -21,7 +21,12 @@ from segexp.baskets.figures import rule_network, rule_scatter, top_items
 from segexp.baskets.itemsets import basket_matrix, item_counts
 from segexp.baskets.judging import JudgedRules, judge_rules
 from segexp.baskets.rules import AssociationRules
-from segexp.baskets.segments import SegmentRules, compare_segments, mine_segment
+from segexp.baskets.segments import (
+    SegmentRules,
+    baskets_to_mine,
+    compare_segments,
+    mine_segment,
+)
 from segexp.config.schema import ExperimentConfig
 from segexp.data.loading import Dataset
 from segexp.engine import Engine
@@ -36,11 +41,13 @@ logger = logging.getLogger(__name__)
 
 HELD_OUT_COLUMNS = ("n_folds_found", "n_held_out", "held_out_confidence", "held_out_lift")
 IN_SAMPLE = (
-    "itemsets.csv, segment_rules.csv and rules.csv describe the baskets that were mined, and are "
-    f"in-sample; in rules.csv {', '.join(HELD_OUT_COLUMNS)} count baskets held out, over the folds "
-    "whose training baskets gave the rule, too. Which rules are in the list was still decided on "
-    "all baskets, and a rule that every fold gives has the same confidence held out: what that "
-    "choice flatters is confidence_drop in scores.csv, where each fold made its own list"
+    "itemsets.csv and rules.csv describe the baskets that were mined, and are in-sample; in "
+    f"rules.csv {', '.join(HELD_OUT_COLUMNS)} count baskets held out, over the folds whose "
+    "training baskets gave the rule, too, and the last two are empty where every fold gave it: "
+    "the folds together are all baskets. They do not say what a rule is worth on other baskets, "
+    "as the list was made on all; what that flatters is confidence_drop in scores.csv, where each "
+    "fold made its own list. The rules of segment_rules.csv were mined from one half of each "
+    "segment, and every figure there is of the other halves"
 )
 
 
@@ -51,6 +58,7 @@ class BasketTable:
     matrix: csr_matrix  # bool, shape (n_baskets, n_items)
     items: tuple[str, ...]
     segments: NDArray[np.object_] | None  # shape (n_baskets,); None of a basket without one
+    is_mined: NDArray[np.bool_] | None  # shape (n_baskets,); for the rules of segments
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,11 @@ def mine_all(table: BasketTable, model: AssociationRules) -> AssociationRules:
 
 
 def mine_one_segment(table: BasketTable, model: AssociationRules, name: str) -> SegmentRules:
-    """Mine the baskets of one segment."""
-    if table.segments is None:
+    """Mine the half of the baskets of one segment that is mined."""
+    if table.segments is None or table.is_mined is None:
         raise DataError("no segments of the customers are known")
-    own = basket_matrix(table.matrix)[np.flatnonzero(table.segments == name)]
-    return mine_segment(model, own, table.items, name)
+    own = np.flatnonzero((table.segments == name) & table.is_mined)
+    return mine_segment(model, basket_matrix(table.matrix)[own], table.items, name)
 
 
 def draw_rules(table: BasketTable, fitted: AssociationRules) -> dict[str, bytes]:
@@ -151,10 +159,18 @@ class BasketWork:
         self._count, self._priority = count, priority
         known = dataset.baskets.segments
         segments = None if known is None else _names_of(known)
-        self._data = BasketTable(dataset.baskets.matrix, tuple(dataset.baskets.items), segments)
+        owners = dataset.baskets.customers
+        is_mined = None
+        if segments is not None:
+            customers = None if owners is None else owners.to_numpy(dtype=object)
+            is_mined = baskets_to_mine(segments, customers, config.run.seed)
+        self._data = BasketTable(
+            dataset.baskets.matrix, tuple(dataset.baskets.items), segments, is_mined
+        )
         # By object, which the engine keeps: cells of a sweep on the same baskets share it.
         self._table = engine.share(
-            self._data, f"{dataset.fingerprint} baskets {id(dataset.baskets)}"
+            self._data,
+            f"{dataset.fingerprint} baskets {id(dataset.baskets)} seed {config.run.seed}",
         )
         self._segments = [] if segments is None else sorted({s for s in segments if s is not None})
 
@@ -238,14 +254,14 @@ class BasketWork:
         self._count(1, "figures")
 
     def _compare(self, segments: Sequence[SegmentRules]) -> pd.DataFrame:
-        """Compare the segments on the baskets that were mined."""
+        """Test the rules of the segments on the baskets that were not mined."""
         matrix, names = basket_matrix(self._data.matrix), self._data.segments
-        if names is None:
+        if names is None or self._data.is_mined is None:
             raise DataError("no segments of the customers are known")
-        mined = np.array([name is not None for name in names], dtype=bool)
+        tests = np.array([name is not None for name in names], dtype=bool) & ~self._data.is_mined
         if self._rules.max_basket_items is not None:
-            mined &= np.diff(matrix.indptr) <= self._rules.max_basket_items
-        kept = np.flatnonzero(mined)
+            tests &= np.diff(matrix.indptr) <= self._rules.max_basket_items
+        kept = np.flatnonzero(tests)
         return compare_segments(segments, matrix[kept], names[kept], self._rules.alpha)
 
 
@@ -286,7 +302,8 @@ def with_held_out(rules: pd.DataFrame, folds: Sequence[BasketFold]) -> pd.DataFr
 
     Counts are summed over the folds whose training baskets gave the rule, too:
     ``n_folds_found`` of them. ``n_held_out`` are the baskets there that hold the antecedent;
-    ``held_out_confidence`` and ``held_out_lift`` are NaN where there is none.
+    ``held_out_confidence`` and ``held_out_lift`` are NaN where there is none, and where every
+    fold gave the rule: the baskets held out are all baskets then, and so are the figures.
     """
     key = ["antecedent", "consequent"]
     found = [fold.judged.rules.assign(n=fold.judged.n_baskets, folds=1) for fold in folds]
@@ -295,7 +312,7 @@ def with_held_out(rules: pd.DataFrame, folds: Sequence[BasketFold]) -> pd.DataFr
     sums = pd.concat(found, ignore_index=True).groupby(key, sort=False).sum()
     own = sums.reindex(pd.MultiIndex.from_frame(rules[key])).to_numpy(dtype=float)
     column = {name: own[:, i] for i, name in enumerate(sums.columns)}
-    seen = np.nan_to_num(column["n_antecedent"]) > 0
+    seen = (np.nan_to_num(column["n_antecedent"]) > 0) & (column["folds"] < len(folds))
     confidence, lift = np.full((2, len(rules)), np.nan)
     np.divide(column["n_both"], column["n_antecedent"], out=confidence, where=seen)
     expected = column["n_consequent"]
@@ -345,7 +362,7 @@ def describe(
         "in_sample": IN_SAMPLE,
     }
     if compared is not None:
-        content["segments"] = {one.name: _of_segment(one, compared) for one in segments}
+        content["segments"] = {one.name: _of_segment(one, data, compared) for one in segments}
     return content
 
 
@@ -354,10 +371,11 @@ def _by_length(table: pd.DataFrame) -> dict[str, int]:
     return {str(length): int(count) for length, count in zip(lengths, n, strict=True)}
 
 
-def _of_segment(one: SegmentRules, compared: pd.DataFrame) -> dict[str, Any]:
+def _of_segment(one: SegmentRules, data: BasketTable, compared: pd.DataFrame) -> dict[str, Any]:
     own = compared[compared["segment"] == one.name]
     return {
-        "n_baskets": one.n_baskets,
+        "n_baskets": int(np.count_nonzero(data.segments == one.name)),
+        "n_baskets_mined": one.n_baskets,
         "min_count": one.model.min_count_ if one.model else None,
         "n_rules": len(own),
         "n_special": int(own["special"].astype(bool).sum()),

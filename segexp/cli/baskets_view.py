@@ -119,10 +119,9 @@ def _print_drop(run: Run) -> None:
 def _print_rules(rules: pd.DataFrame, most: int, n_folds: int) -> None:
     if rules.empty:
         return
-    columns = ("support", "confidence", "held out", "lift", "held-out lift", "q", "found in")
+    columns = ("support", "confidence", "lift", "q", "found in")
     made = table(
-        f"the {min(most, len(rules))} rules with the highest lift (in-sample; beside it the "
-        f"held-out baskets of the folds that found it)",
+        f"the {min(most, len(rules))} rules with the highest lift (in-sample)",
         ("if a basket holds", "it holds", "baskets", *columns),
         right=("baskets", *columns),
     )
@@ -130,8 +129,7 @@ def _print_rules(rules: pd.DataFrame, most: int, n_folds: int) -> None:
         add_row(
             made, rule["antecedent"], rule["consequent"],
             f"{rule['n_both']:,} of {rule['n_antecedent']:,}", number(rule["support"]),
-            number(rule["confidence"], 3), number(_float(rule["held_out_confidence"]), 3),
-            number(rule["lift"], 2), number(_float(rule["held_out_lift"]), 2),
+            number(rule["confidence"], 3), number(rule["lift"], 2),
             f"{rule['q_value']:.1e}" if rule["q_value"] > LEAST_SHOWN else f"< {LEAST_SHOWN:.0e}",
             f"{rule['n_folds_found']} of {n_folds} folds",
         )  # fmt: skip
@@ -160,8 +158,8 @@ def _print_segments(segments: Mapping[str, Mapping[str, Any]], rules: pd.DataFra
         return
     columns = ("confidence", "outside", "times")
     made = table(
-        f"rules that hold in one segment more often than in the others (in-sample; the first "
-        f"{MOST_SPECIAL} of each)",
+        f"rules that hold in one segment more often than in the others (mined from half of "
+        f"its customers, counted in the other half; the first {MOST_SPECIAL} of each)",
         ("segment", "if a basket holds", "it holds", "baskets", *columns),
         right=("baskets", *columns),
     )

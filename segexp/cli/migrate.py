@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ def execute(
         words, table = [table, *words], None
     if output is not None:
         check_folder(Path(output), force=force)
-    found = compare_periods(folder, table, words)
+    check = None if output is not None else partial(check_folder, force=force)
+    found = compare_periods(folder, table, words, check=check)
     target = Path(output) if output is not None else default_folder(found)
     write_migration(found, target, force=force)
     _print_migration(found, target)

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from segexp.errors import ConfigError, did_you_mean
@@ -41,12 +41,16 @@ ANSWERS = {  # keys of a dataset that say what to do about dirt, and what they c
     "duplicate_ids": ("error", "keep", "first", "last"),
     "duplicate_rows": ("keep", "drop", "error"),
 }
-LOG_ANSWERS = {  # the same of a transaction log
+LOG_ANSWERS = {  # the same of a transaction log; the first is the default
+    "layout": ("lines", "baskets"),
     "invalid": ("error", "drop"),
     "missing_customer": ("drop", "error"),
     "returns": ("drop", "keep", "error"),
     "non_positive": ("drop", "keep", "error"),
     "duplicates": ("keep", "drop", "error"),
+    "frequency": ("orders", "days", "lines"),
+    "monetary": ("sum", "mean"),
+    "aggregate": ("duckdb", "dask"),
 }
 LOG_FEATURES = (
     "recency", "frequency", "monetary", "tenure", "interpurchase", "span", "repeats",
@@ -137,10 +141,6 @@ class LogConfig:
         key = "dataset.transactions"
         for name, answers in LOG_ANSWERS.items():
             _one_of(f"{key}.{name}", getattr(self, name), answers)
-        _one_of(f"{key}.layout", self.layout, ("lines", "baskets"))
-        _one_of(f"{key}.frequency", self.frequency, ("orders", "days", "lines"))
-        _one_of(f"{key}.monetary", self.monetary, ("sum", "mean"))
-        _one_of(f"{key}.aggregate", self.aggregate, ("duckdb", "dask"))
         for feature in self.features:
             _one_of(f"{key}.features: a feature", feature, LOG_FEATURES)
         _require(
@@ -163,6 +163,20 @@ class LogConfig:
                 f"{key}.keep.{column} must list one value or more, got {values!r}",
             )
         self._check_dates(key)
+        if self.layout == "baskets":
+            self._check_baskets(key)
+
+    def _check_baskets(self, key: str) -> None:
+        """Refuse what says nothing of lines that hold items and nothing else."""
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            known = LOG_ANSWERS.get(name)
+            _require(
+                name in ("layout", "features", "segments")
+                or (value == known[0] if known else not value),
+                f"{key}.{name}={value} says nothing with {key}.layout=baskets, where a line holds "
+                f"items and nothing else; leave it out, or say layout=lines",
+            )
 
     def _check_dates(self, key: str) -> None:
         order = ("start", "calibration_end", "holdout_end", "end")
@@ -280,12 +294,8 @@ class DatasetConfig:
         """Whether the rows are transactions."""
         return self.kind == "transactions"
 
-    @property
-    def log(self) -> LogConfig:
-        return self.transactions
-
     def _check_kind(self) -> None:
-        log = self.log
+        log = self.transactions
         if not self.is_log:
             _require(
                 self.reader != "rda",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ KEY = "dataset.transactions.segments"
 def with_segments(baskets: Baskets, config: DatasetConfig, progress: Progress | None) -> Baskets:
     """Return baskets with the segment of each one's customer, where the config names segments.
 
-    Baskets of customers without a segment have none.
+    Baskets of customers without a segment have none. The fingerprint covers who is in which
+    segment, as rules of other segments are another result.
 
     Raises
     ------
@@ -50,8 +53,19 @@ def with_segments(baskets: Baskets, config: DatasetConfig, progress: Progress | 
     return replace(
         baskets,
         segments=segments,
+        fingerprint=_fingerprint(baskets.fingerprint, baskets.customers, segments),
         findings=(*baskets.findings, *([found] if n_missing else [])),
     )
+
+
+def _fingerprint(known: str, customers: pd.Series[Any], segments: pd.Series[Any]) -> str:
+    """Hash the baskets with the segment of each of their customers, whatever the order."""
+    pairs = {
+        (str(customer), None if pd.isna(segment) else str(segment))
+        for customer, segment in zip(customers, segments, strict=True)
+    }
+    content = json.dumps([known, sorted(pairs, key=repr)])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _by_rfm(config: DatasetConfig, progress: Progress | None) -> pd.Series[Any]:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from segexp.data.findings import Finding, counted
 from segexp.data.log_files import open_text, wrong_encoding
 from segexp.data.log_rules import (
     USED,
+    WHOLE,
     Reading,
     Rule,
     active_rules,
@@ -24,13 +26,12 @@ from segexp.data.log_rules import (
     returned,
     ruled_lines,
 )
-from segexp.data.log_sources import OpenLog
+from segexp.data.log_sources import OpenLog, find_all
 from segexp.data.log_sums import count_removed
-from segexp.data.sources import Progress, find_file, find_files
+from segexp.data.sources import Progress
 from segexp.errors import ConfigError, DataError
 
 IntArray = npt.NDArray[np.int64]
-WHOLE = "-?[0-9]{1,18}"
 
 
 @dataclass(frozen=True)
@@ -150,42 +151,55 @@ def read_baskets(
 ) -> tuple[BasketSums, tuple[dict[str, Any], ...]]:
     """Read files in which each line of text is a basket, its items separated.
 
-    Items are stripped of blanks; empty ones and missing tokens are left out.
+    Items are stripped of blanks; empty ones and missing tokens are left out. A basket is called
+    by the number of its line; the lines of several files are numbered through.
 
     Raises
     ------
     ConfigError
         The reader is not csv.
     DataError
-        A file cannot be read.
+        A file cannot be read, or a quote in it is never closed.
     """
     if config.reader != "csv":
         raise ConfigError(
             f"dataset.transactions.layout=baskets needs dataset.reader=csv, got {config.reader}"
         )
-    files: list[dict[str, Any]] = []
+    files, located = find_all(config, progress)
+    missing = {"", *(token.strip() for token in reading.missing_tokens)}
     codes: dict[str, int] = {}
     ids: list[str] = []
     sizes: list[int] = []
     found: list[int] = []
     n_read = 0
-    missing = {"", *(token.strip() for token in reading.missing_tokens)}
-    for path in config.paths:
-        for name in find_files(path, config.downloads, config.name):
-            located = find_file(name, config.downloads, config.name, progress)
-            files.append({"path": name, "origin": located.origin, "sha256_ok": located.sha256_ok})
-            for cells in _rows(config, name, located.path):
-                n_read += 1
-                items = dict.fromkeys(cell.strip() for cell in cells)
-                basket = [codes.setdefault(i, len(codes)) for i in items if i not in missing]
-                if basket:
-                    ids.append(str(n_read))
-                    sizes.append(len(basket))
-                    found += basket
+    for number, cells in _numbered_lines(config, located):
+        n_read += 1
+        items = dict.fromkeys(cell.strip() for cell in cells)
+        basket = [codes.setdefault(item, len(codes)) for item in items if item not in missing]
+        if basket:
+            ids.append(str(number))
+            sizes.append(len(basket))
+            found += basket
+    return _basket_sums(ids, sizes, found, codes, n_read - len(ids)), files
+
+
+def _basket_sums(
+    ids: list[str], sizes: list[int], found: list[int], codes: dict[str, int], n_empty: int
+) -> BasketSums:
+    """Number the items by their names.
+
+    Parameters
+    ----------
+    ids, sizes : lists of one entry per basket
+    found : list of int
+        The codes of the items of all baskets, one after the other.
+    codes : dict of the code of each item, from 0
+    n_empty : int
+        Lines without an item.
+    """
     names = sorted(codes)
     position = np.empty(len(codes), dtype=np.int64)
     position[[codes[name] for name in names]] = np.arange(len(codes))
-    n_empty = n_read - len(ids)
     what = f"{counted(n_empty, 'line')} without an item left out"
     return BasketSums(
         ids=ids,
@@ -202,16 +216,29 @@ def read_baskets(
         first=None,
         last=None,
         findings=(Finding("item", what, n_empty),) if n_empty else (),
-    ), tuple(files)  # fmt: skip
+    )
 
 
-def _rows(config: DatasetConfig, name: str, file: Any) -> Iterator[list[str]]:
-    try:
-        with open_text(file, config.encoding) as lines:
-            for cells in csv.reader(lines, delimiter=config.separator or ","):
-                if cells:
-                    yield cells
-    except UnicodeError:
-        raise wrong_encoding(name, config.encoding) from None
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{name} cannot be read: {error}") from None
+def _numbered_lines(
+    config: DatasetConfig, located: dict[str, Path]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each line that is not blank, with the number of the line."""
+    n_before = 0
+    for path, file in located.items():
+        number = 0
+        try:
+            with open_text(file, config.encoding) as lines:
+                rows = csv.reader(lines, delimiter=config.separator or ",", strict=True)
+                for cells in rows:
+                    if cells:
+                        yield n_before + number + 1, cells
+                    number = rows.line_num
+        except UnicodeError:
+            raise wrong_encoding(path, config.encoding) from None
+        except csv.Error as error:
+            is_open = "end of data" in str(error)
+            what = "a quote is opened here and never closed" if is_open else f"no CSV ({error})"
+            raise DataError(f"{path}, line {number + 1}: {what}; mend the line") from None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error}") from None
+        n_before += number

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from segexp.config.schema import DatasetConfig
+from segexp.data.log_files import named_columns
 from segexp.data.log_rules import (
     USED,
     Reading,
@@ -29,15 +30,30 @@ from segexp.data.log_rules import (
     returned,
     ruled_lines,
 )
-from segexp.data.log_sources import OpenLog, connected, find_all, open_frame, open_log
-from segexp.data.log_sums import LogSums, customer_sums, grouped_orders, order_sums, orders_query
+from segexp.data.log_sources import (
+    OpenLog,
+    check_same,
+    connected,
+    find_all,
+    one_line,
+    open_frame,
+    open_log,
+)
+from segexp.data.log_sums import (
+    EPOCH,
+    LogSums,
+    customer_sums,
+    grouped_orders,
+    order_sums,
+    orders_of_all,
+    orders_query,
+)
 from segexp.data.sources import Progress
 from segexp.errors import ConfigError
 
 TEXT = "string[pyarrow]"
-EPOCH = date(1970, 1, 1)
 KEYS = ("rule", "customer", "day", "ord")
-SUMS = ("lines", "units", "pieces", "surplus")
+SUMS = ("lines", "purchases", "units", "pieces", "surplus")
 ORDER_TYPES = dict.fromkeys((*KEYS, "bought", *SUMS), "int64") | {
     "customer": TEXT,
     "ord": TEXT,
@@ -45,13 +61,12 @@ ORDER_TYPES = dict.fromkeys((*KEYS, "bought", *SUMS), "int64") | {
 }
 PAIR_TYPES = {"customer": TEXT, "item": TEXT, "known": "bool"}
 CUSTOMER_SUMS = (
-    "first", "last", "days", "orders", "lines", "units", "pieces", "first_units",
+    "first", "last", "days", "orders", "lines", "units", "pieces", "first_units", "returned",
     "hold_days", "hold_orders", "hold_units",
 )  # fmt: skip
-CUSTOMER_SUMS = (
-    "first", "last", "days", "orders", "lines", "units", "pieces", "first_units",
-    "hold_days", "hold_orders", "hold_units",
-)  # fmt: skip
+COUNT_TYPES = dict.fromkeys(("rule", "lines", "surplus", "units", "first", "last"), "int64") | {
+    "units": TEXT,  # 64 bits do not hold the amounts of all customers
+}
 CUSTOMER_TYPES = {"customer": TEXT} | dict.fromkeys(CUSTOMER_SUMS, "int64")
 
 
@@ -70,6 +85,7 @@ class _Task:
     config: DatasetConfig
     reading: Reading
     rules: tuple[Rule, ...]
+    columns: tuple[tuple[str, str], ...] = ()  # names and types in SQL, where lines are compared
 
 
 def sum_up_with_dask(
@@ -99,16 +115,17 @@ def sum_up_with_dask(
     if reading.log.duplicates == "keep":
         lines = dd.from_map(_part_row, parts, meta=_part_row(parts[0]).iloc[:0])
     else:
-        meta = _empty(_raw_types(task, parts[0]))
+        task = _with_columns(task, list(located.values()))
+        meta = _raw_lines(parts[0], task, "LIMIT 0")
         lines = dd.from_map(_raw_lines, parts, task=task, meta=meta).shuffle("key")
     orders = lines.map_partitions(_order_sums, task, meta=_empty(ORDER_TYPES)).persist()
     customers = orders.shuffle("customer").map_partitions(
         _customer_sums, task, meta=_empty(CUSTOMER_TYPES)
     )
     by_order = orders.shuffle("ord").map_partitions(
-        _order_counts, meta=_empty({"n_orders": "int64", "n_shared": "int64"})
+        _order_counts, task, meta=_empty({"n_orders": "int64", "n_shared": "int64"})
     )
-    counts = orders.map_partitions(_line_counts, meta=_empty(_COUNT_TYPES))
+    counts = orders.map_partitions(_line_counts, task, meta=_empty(COUNT_TYPES))
     items, n_items = None, None
     if reading.log.item is not None:
         pairs = lines.map_partitions(_pairs, task, meta=_empty(PAIR_TYPES)).persist()
@@ -149,7 +166,8 @@ def _opened(lines: pd.DataFrame, task: _Task) -> Iterator[OpenLog]:
     """Open the lines of one partition: a part that is named, or the lines themselves."""
     config = task.config
     if "key" in lines:
-        with open_frame(lines.drop(columns="key"), config.name, config.log) as opened:
+        named = lines.drop(columns="key").set_axis([name for name, _ in task.columns], axis=1)
+        with open_frame(named, config.name, config.transactions) as opened:
             yield opened
         return
     file, group = str(lines["file"].iloc[0]), lines["row_group"].iloc[0]
@@ -158,25 +176,41 @@ def _opened(lines: pd.DataFrame, task: _Task) -> Iterator[OpenLog]:
             yield opened
         return
     table = pyarrow.parquet.ParquetFile(file).read_row_group(int(group))
+    table = table.select(named_columns(table.column_names))
     frame = table.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
-    with open_frame(frame, config.name, config.log) as opened:
+    with open_frame(frame, config.name, config.transactions) as opened:
         yield opened
 
 
-def _raw_types(task: _Task, part: _Part) -> dict[str, Any]:
-    with _opened(_part_row(part), task) as opened:
-        return dict.fromkeys(opened.names, TEXT) | {"key": "uint64"}
+def _with_columns(task: _Task, files: list[Path]) -> _Task:
+    """Find the names and the types that the columns have in all files together."""
+    # In CSV every cell is text; the names of the other files are checked where they are read.
+    wanted = files[:1] if task.config.reader == "csv" else files
+    config = replace(task.config, path=[str(file) for file in wanted], downloads={})
+    with open_log(config) as opened:
+        described = opened.connection.execute(f"DESCRIBE {opened.relation}").fetchall()
+    types = [str(row[1]) for row in described]
+    return replace(task, columns=tuple(zip(opened.names, types, strict=True)))
 
 
-def _raw_lines(part: _Part, task: _Task) -> pd.DataFrame:
-    """Read lines as text, with a key that equal lines have in common."""
+def _raw_lines(part: _Part, task: _Task, limit: str = "") -> pd.DataFrame:
+    """Read lines as they are, as columns c0, c1, ..., with a key that equal lines share."""
+    names, types = (list(each) for each in zip(*task.columns, strict=True))
     with _opened(_part_row(part), task) as opened:
-        types = dict.fromkeys(opened.names, TEXT) | {"key": "uint64"}
-        names = [f"c{i}" for i in range(len(opened.names))]
-        texts = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in names)
-        keyed = f"SELECT *, hash({', '.join(names)}) AS key FROM (SELECT {texts} FROM "
-        frame = opened.connection.sql(f"{keyed}({opened.relation}))").to_arrow_table().to_pandas()
-    return frame.set_axis(list(types), axis=1).astype(types)
+        check_same(task.config.name, names, part.file, opened.names)
+        is_same = list(opened.names) == names
+        order = range(len(names)) if is_same else map(opened.names.index, names)
+        cells = (
+            f"CAST(c{old} AS {kind}) AS c{new}"
+            for new, (old, kind) in enumerate(zip(order, types, strict=True))
+        )
+        columns = ", ".join(f"c{i}" for i in range(len(names)))
+        table = opened.connection.sql(
+            f"SELECT *, hash({columns}) AS key "
+            f"FROM (SELECT {', '.join(cells)} FROM ({opened.relation})) {limit}"
+        ).to_arrow_table()
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame.astype({"key": "uint64"})
 
 
 def _order_sums(lines: pd.DataFrame, task: _Task) -> pd.DataFrame:
@@ -185,11 +219,12 @@ def _order_sums(lines: pd.DataFrame, task: _Task) -> pd.DataFrame:
     items = task.reading.log.item is not None
     with _opened(lines, task) as opened:
         ruled = ruled_lines(parsed_lines(opened, task.reading, items=items), task.rules)
-        orders = order_sums(f"({grouped_orders(ruled, task.reading.log)})", task.reading.log)
+        grouped = grouped_orders(ruled, task.reading.log, task.rules)
+        orders = order_sums(f"({grouped})", task.reading.log)
         query = (
             "SELECT rule, coalesce(CAST(customer AS VARCHAR), '') AS customer, "
-            "coalesce(day - DATE '1970-01-01', 0) AS day, coalesce(CAST(ord AS VARCHAR), '') AS "
-            "ord, bought, lines, coalesce(units, 0) AS units, coalesce(pieces, 0) AS pieces, "
+            f"coalesce(day - DATE '{EPOCH}', 0) AS day, coalesce(CAST(ord AS VARCHAR), '') AS ord, "
+            "bought, lines, purchases, coalesce(units, 0) AS units, coalesce(pieces, 0) AS pieces, "
             f"surplus FROM ({orders})"
         )
         return opened.connection.sql(query).to_arrow_table().to_pandas().astype(ORDER_TYPES)
@@ -225,41 +260,46 @@ def _customer_sums(orders: pd.DataFrame, task: _Task) -> pd.DataFrame:
     dated = f"DATE '{EPOCH}' + CAST(day AS INTEGER) AS day"
     merged = (
         f"SELECT rule, customer, {dated}, ord, bool_or(bought) AS bought, {totals} "
-        f"FROM partial WHERE rule = {USED} GROUP BY rule, customer, day, ord"
+        "FROM partial WHERE customer <> '' GROUP BY rule, customer, day, ord"
     )
-    with _frame_in_duckdb(orders) as connection:
+    with _frame_in_duckdb(orders, task) as connection:
         connection.execute(f"CREATE TEMP TABLE order_sums AS {merged}")
-        query = customer_sums(log, spread=log.order is not None)
+        query = customer_sums(log, task.rules, spread=log.order is not None)
         found: pd.DataFrame = connection.sql(query).to_arrow_table().to_pandas()
     return found[list(CUSTOMER_TYPES)].astype(CUSTOMER_TYPES)
 
 
-def _order_counts(orders: pd.DataFrame) -> pd.DataFrame:
-    with _frame_in_duckdb(orders) as connection:
+def _order_counts(orders: pd.DataFrame, task: _Task) -> pd.DataFrame:
+    with _frame_in_duckdb(orders, task) as connection:
         query = orders_query(f"SELECT * FROM partial WHERE rule = {USED} AND bought")
         n_orders, n_shared, _ = connection.execute(query).fetchall()[0]
     return pd.DataFrame({"n_orders": [n_orders], "n_shared": [n_shared]}, dtype="int64")
 
 
 @contextmanager
-def _frame_in_duckdb(frame: pd.DataFrame) -> Iterator[Any]:
+def _frame_in_duckdb(frame: pd.DataFrame, task: _Task) -> Iterator[Any]:
     with (
         tempfile.TemporaryDirectory(prefix="segexp-log-") as folder,
         connected(folder, None) as connection,
+        one_line(task.config.name, None),
     ):
         connection.register("partial", pyarrow.Table.from_pandas(frame, preserve_index=False))
         yield connection
 
 
-_COUNT_TYPES = dict.fromkeys(("rule", "lines", "surplus", "units", "first", "last"), "int64")
-
-
-def _line_counts(orders: pd.DataFrame) -> pd.DataFrame:
+def _line_counts(orders: pd.DataFrame, task: _Task) -> pd.DataFrame:
     """Add up the lines of each rule in one partition."""
-    grouped = orders.groupby("rule", sort=False)
-    counts = grouped[["lines", "surplus", "units"]].sum()
-    counts = counts.assign(first=grouped["day"].min(), last=grouped["day"].max())
-    return counts.reset_index().astype(_COUNT_TYPES)
+    with _frame_in_duckdb(orders, task) as connection:
+        counts: pd.DataFrame = (
+            connection.sql(
+                "SELECT rule, sum(lines) AS lines, sum(surplus) AS surplus, "
+                "CAST(sum(units) AS VARCHAR) AS units, min(day) AS first, max(day) AS last "
+                "FROM partial GROUP BY rule"
+            )
+            .to_arrow_table()
+            .to_pandas()
+        )
+    return counts.astype(COUNT_TYPES)
 
 
 def _empty(types: dict[str, Any]) -> pd.DataFrame:
@@ -285,17 +325,16 @@ def _collected(
         known = items.set_index("customer")["items"]
         counted = customers["customer"].map(known).fillna(0).astype("int64")
         customers = customers.assign(items=counted)
-    each_day = int((customers["orders"] + customers["hold_orders"]).sum())
-    named = reading.log.order is not None
+    named = reading.log.order is not None and reading.log.frequency != "lines"
     return LogSums(
         customers=customers,
         rules=rules,
         removed=removed,
         n_duplicates=n_duplicates,
         n_lines=int(used["lines"].sum()),
-        n_orders=int(by_order["n_orders"].sum()) if named else each_day,
+        n_orders=int(by_order["n_orders"].sum()) if named else orders_of_all(customers),
         n_items=None if n_items is None else int(n_items),
-        n_shared=int(by_order["n_shared"].sum()) if named else 0,
+        n_shared=int(by_order["n_shared"].sum()) if reading.log.order else 0,
         units=sum(map(int, used["units"])),
         first=EPOCH + timedelta(days=int(used["first"].min())) if len(used) else None,
         last=EPOCH + timedelta(days=int(used["last"].max())) if len(used) else None,

@@ -10,6 +10,7 @@ import glob
 import io
 import itertools
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,15 +143,16 @@ def csv_start(config: DatasetConfig, path: str, file: Path) -> CsvStart:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except (UnicodeError, csv.Error):
         raise wrong_encoding(path, config.encoding) from None
-    if not config.log.columns:
+    given = config.transactions.columns
+    if not given:
         return CsvStart(tuple(cells), separator, n_blank + n_read)
-    if len(cells) != len(config.log.columns):
+    if len(cells) != len(given):
         raise DataError(
             f"{path}: its first line has {counted(len(cells), 'cell')}, and "
-            f"dataset.transactions.columns has {counted(len(config.log.columns), 'name')}; name "
-            f"every column, or another dataset.separator than {separator!r}"
+            f"dataset.transactions.columns has {counted(len(given), 'name')}; name every column, "
+            f"or another dataset.separator than {separator!r}"
         )
-    return CsvStart(tuple(config.log.columns), separator, n_blank)
+    return CsvStart(tuple(given), separator, n_blank)
 
 
 def open_text(file: Path, encoding: str) -> io.TextIOWrapper:
@@ -221,7 +223,7 @@ def parquet_part(path: str, file: Path) -> Part:
             f"{path} is not a Parquet file; say dataset.reader=csv if it is a text file"
         ) from None
     names = schema.names
-    used = [i for i, name in enumerate(names) if not name.startswith("__index_level_")]
+    used = named_columns(names)
     aliases = ", ".join(f"p{i}" for i in range(len(names)))
     chosen = ", ".join(f"p{old} AS c{new}" for new, old in enumerate(used))
     select = (
@@ -229,6 +231,11 @@ def parquet_part(path: str, file: Path) -> Part:
     )
     form = str(schema.remove_metadata())
     return Part(tuple(names[i].strip() for i in used), select, form, (_pattern(file),))
+
+
+def named_columns(names: Sequence[str]) -> list[int]:
+    """Return the positions of the columns of a Parquet file, without the index of pandas."""
+    return [i for i, name in enumerate(names) if not name.startswith("__index_level_")]
 
 
 def read_rda(file: Path, path: str) -> pd.DataFrame:

@@ -35,6 +35,8 @@ MILLIONTHS = 1_000_000
 TOKENS = ("", "?", "-", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "null", "NULL", "None")
 YEARS = ("1678-01-01", "2261-12-31")  # what a pandas timestamp can hold
 MAX_EXAMPLES = 3
+BACK = ("cancelled", "returned")  # rules about what takes something back
+WHOLE = r"-?[0-9]{1,18}"  # names that sort as numbers
 USED = 0  # the code of the lines that no rule takes out
 
 
@@ -52,7 +54,7 @@ class Reading:
     def of(cls, config: DatasetConfig) -> Reading:
         """Take what a dataset says."""
         tokens = tuple(map(str, config.missing_tokens))
-        return cls(config.name, config.log, config.decimal, config.dayfirst, tokens)
+        return cls(config.name, config.transactions, config.decimal, config.dayfirst, tokens)
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,24 @@ def returned(log: LogConfig) -> str:
     """Return the SQL condition of a line that takes goods or money back."""
     negative = "pieces < 0" if log.quantity else "units < 0" if log.amount else "false"
     return f"(cancelled OR coalesce({negative}, false))"
+
+
+def given_back(log: LogConfig, rules: Sequence[Rule]) -> str | None:
+    """Return the SQL condition of a ruled line whose amount a customer got back.
+
+    Only where such lines are left out (``returns=drop``), and not after ``calibration_end``. None
+    where no line can be one.
+    """
+    if not (log.price or log.amount) or not any(rule.name in BACK for rule in rules):
+        return None
+    end = log.day("calibration_end")
+    return by_back_rule(rules) + (f" AND day <= DATE '{end}'" if end else "")
+
+
+def by_back_rule(rules: Sequence[Rule]) -> str:
+    """Return the SQL condition of a line left out because it takes something back."""
+    codes = [str(code) for code, rule in enumerate(rules, 1) if rule.name in BACK]
+    return f"rule IN ({', '.join(codes)})"
 
 
 def active_rules(reading: Reading, *, items: bool) -> list[Rule]:

@@ -42,7 +42,7 @@ from segexp.errors import ConfigError, DataError, did_you_mean
 MAX_THREADS = 2
 MAX_COLUMNS = 30  # names in one error
 ROLES = ("customer", "order", "date", "item", "quantity", "price", "amount")
-WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 KINDS = {
     "VARCHAR": "text",
     "BOOLEAN": "truth",
@@ -54,8 +54,8 @@ KINDS = {
     "TIMESTAMP WITH TIME ZONE": "zoned",
     "FLOAT": "number",
     "DOUBLE": "number",
-    **dict.fromkeys(WHOLE, "whole"),
-    **dict.fromkeys([f"U{name}" for name in WHOLE], "whole"),
+    **dict.fromkeys(INTEGERS, "whole"),
+    **dict.fromkeys([f"U{name}" for name in INTEGERS], "whole"),
 }
 
 
@@ -109,13 +109,15 @@ def open_log(config: DatasetConfig, progress: Progress | None = None) -> Iterato
     with tempfile.TemporaryDirectory(prefix="segexp-log-") as folder:
         files, located = find_all(config, progress)
         with (
-            connected(folder, config.log.memory_limit) as connection,
-            _one_line(config.name, config),
+            connected(folder, config.transactions.memory_limit) as connection,
+            one_line(config.name, config),
         ):
             parts = _parts(config, connection, located, Path(folder))
             allowed = [str(path) for path in (*located.values(), *Path(folder).iterdir())]
             _lock(connection, allowed)
-            yield _opened(config.name, config.log, connection, parts, files, config.reader == "csv")
+            yield _opened(
+                config.name, config.transactions, connection, parts, files, config.reader == "csv"
+            )
 
 
 @contextmanager
@@ -124,7 +126,7 @@ def open_frame(frame: pd.DataFrame, dataset: str, log: LogConfig) -> Iterator[Op
     with (
         tempfile.TemporaryDirectory(prefix="segexp-log-") as folder,
         connected(folder, log.memory_limit) as connection,
-        _one_line(dataset, None),
+        one_line(dataset, None),
     ):
         parts = [frame_part(connection, "frame", frame)]
         _lock(connection, [])
@@ -139,7 +141,7 @@ def log_names(config: DatasetConfig) -> list[str]:
     headers = {path: _names_in(config, path, file) for path, file in located.items()}
     first, *_ = headers
     for path, names in headers.items():
-        _check_same(first, headers[first], path, names)
+        check_same(first, headers[first], path, names)
     return headers[first]
 
 
@@ -281,7 +283,7 @@ def _parts(
         parts = [csv_part(config, path, file, folder) for path, file in located.items()]
     first, *_ = located
     for path, part in zip(located, parts, strict=True):
-        _check_same(first, parts[0].names, path, part.names)
+        check_same(first, parts[0].names, path, part.names)
     return parts
 
 
@@ -293,7 +295,8 @@ def _names_in(config: DatasetConfig, path: str, file: Path) -> list[str]:
     return list(csv_start(config, path, file).names)
 
 
-def _check_same(first: str, wanted: Sequence[str], path: str, names: Sequence[str]) -> None:
+def check_same(first: str, wanted: Sequence[str], path: str, names: Sequence[str]) -> None:
+    """Raise ``DataError`` unless two files of a log have the same columns."""
     if Counter(names) != Counter(wanted):
         lacks = ", ".join(repr(name) for name in wanted if name not in names)
         more = ", ".join(repr(name) for name in names if name not in wanted)
@@ -308,12 +311,18 @@ def _check_same(first: str, wanted: Sequence[str], path: str, names: Sequence[st
 
 
 @contextmanager
-def _one_line(name: str, config: DatasetConfig | None) -> Iterator[None]:
-    """Turn what DuckDB says into one line of segexp."""
+def one_line(name: str, config: DatasetConfig | None) -> Iterator[None]:
+    """Turn what DuckDB says into one line of segexp.
+
+    Raises
+    ------
+    DataError
+        DuckDB raised an error.
+    """
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        limit = (config and config.log.memory_limit) or "80% of this machine's memory"
+        limit = (config and config.transactions.memory_limit) or "80% of this machine's memory"
         raise DataError(
             f"dataset {name!r}: the log does not fit into {limit}, nor beside it on the disk of "
             f"temporary files; raise dataset.transactions.memory_limit ({_first_line(error)})"

@@ -8,6 +8,7 @@ group per rule, so counting them costs no pass of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -22,6 +23,8 @@ from segexp.data.log_rules import (
     Reading,
     Rule,
     active_rules,
+    by_back_rule,
+    given_back,
     parsed_lines,
     refuse_errors,
     returned,
@@ -29,7 +32,7 @@ from segexp.data.log_rules import (
 )
 from segexp.data.log_sources import OpenLog
 
-EPOCH = "DATE '1970-01-01'"
+EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,13 @@ def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
         connection.execute(f"CREATE TEMP TABLE ruled AS {ruled}")
         ruled = "SELECT * FROM ruled"
     # The constants are a view: each column of a table costs memory per order.
-    connection.execute(f"CREATE TEMP TABLE grouped AS {grouped_orders(ruled, log)}")
+    connection.execute(f"CREATE TEMP TABLE grouped AS {grouped_orders(ruled, log, rules)}")
     connection.execute(f"CREATE TEMP VIEW order_sums AS {order_sums('grouped', log)}")
     removed, n_duplicates = count_removed(connection)
     refuse_errors(opened, reading, rules, removed, n_duplicates)
     n_orders, n_shared, n_spread = count_orders(connection, log)
     connection.execute(
-        f"CREATE TEMP TABLE customer_sums AS {customer_sums(log, spread=n_spread > 0)}"
+        f"CREATE TEMP TABLE customer_sums AS {customer_sums(log, rules, spread=n_spread > 0)}"
     )
     n_items = None
     if log.item is not None:
@@ -88,13 +91,14 @@ def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
     ).fetchall()[0]
     connection.execute("DROP VIEW order_sums")
     connection.execute("DROP TABLE grouped")  # before the customers are copied out of DuckDB
+    customers = _fetch(connection, log)
     return LogSums(
-        customers=_fetch(connection, log),
+        customers=customers,
         rules=tuple(rules),
         removed=removed,
         n_duplicates=n_duplicates,
         n_lines=int(n_lines),
-        n_orders=n_orders,
+        n_orders=orders_of_all(customers) if log.frequency == "lines" else n_orders,
         n_items=n_items,
         n_shared=n_shared,
         units=int(units),
@@ -103,19 +107,24 @@ def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
     )
 
 
-def grouped_orders(ruled: str, log: LogConfig) -> str:
+def grouped_orders(ruled: str, log: LogConfig, rules: Sequence[Rule]) -> str:
     """Return the SELECT that adds up lines per rule, customer, day and order.
 
     Of the columns of `order_sums` it has those that the config does not make constant.
     """
     keys = ["customer", "day", *(["ord"] if log.order else [])]
-    # The lines that a rule took out are one group per rule.
-    chosen = ", ".join(f"CASE WHEN rule = {USED} THEN {key} END AS {key}" for key in keys)
+    # The lines that a rule took out are one group per rule, those given back one per customer.
+    used = dict.fromkeys(keys, f"rule = {USED}")
+    units = "units"
+    if given := given_back(log, rules):
+        used["customer"] += f" OR ({given})"
+        units = f"CASE WHEN rule = {USED} THEN units WHEN {given} THEN abs(units) END AS units"
+    chosen = ", ".join(f"CASE WHEN {which} THEN {key} END AS {key}" for key, which in used.items())
     back = f", {returned(log)} AS back" if log.returns == "keep" else ""
     sums = ", ".join(f"{sql} AS {name}" for name, sql in _order_columns(log).items() if sql)
     return (
         f"SELECT rule, {', '.join(keys)}, {sums} FROM "
-        f"(SELECT {chosen}, rule, units, pieces, copies{back} FROM ({ruled})) "
+        f"(SELECT {chosen}, rule, {units}, pieces, copies{back} FROM ({ruled})) "
         f"GROUP BY rule, {', '.join(keys)}"
     )
 
@@ -123,10 +132,12 @@ def grouped_orders(ruled: str, log: LogConfig) -> str:
 def order_sums(grouped: str, log: LogConfig) -> str:
     """Return the SELECT of ``rule, customer, day, ord`` and what lines add up to for them.
 
-    The sums are ``lines``, ``bought`` (whether a line takes nothing back), ``units``, ``pieces``
-    and ``surplus`` (lines that repeat an equal one).
+    The sums are ``lines``, ``purchases`` (lines that take nothing back; where each line is an
+    order), ``bought`` (whether there is such a line), ``units``, ``pieces`` and ``surplus`` (lines
+    that repeat an equal one).
     """
-    constants = {"bought": "true", "units": "0", "pieces": "0", "surplus": "0"}
+    constants = dict.fromkeys(("units", "pieces", "surplus"), "0")
+    constants |= {"purchases": "lines", "bought": "true"}
     absent = [name for name, sql in _order_columns(log).items() if not sql]
     rest = [f"{constants[name]} AS {name}" for name in absent]
     return (
@@ -136,9 +147,12 @@ def order_sums(grouped: str, log: LogConfig) -> str:
 
 def _order_columns(log: LogConfig) -> dict[str, str | None]:
     """Return how each sum of an order is made; None where it is constant."""
+    keeps = log.returns == "keep"
+    bought_lines = "CAST(count(*) FILTER (WHERE NOT back) AS BIGINT)"
     return {
         "lines": "CAST(count(*) AS BIGINT)",
-        "bought": "NOT bool_and(back)" if log.returns == "keep" else None,
+        "purchases": bought_lines if keeps and log.frequency == "lines" else None,
+        "bought": "NOT bool_and(back)" if keeps else None,
         "units": "CAST(sum(units) AS BIGINT)" if log.price or log.amount else None,
         "pieces": "CAST(sum(pieces) AS BIGINT)" if log.quantity else None,
         "surplus": "CAST(sum(copies - 1) AS BIGINT)" if log.duplicates != "keep" else None,
@@ -185,16 +199,24 @@ def orders_query(orders: str) -> str:
     )
 
 
-def customer_sums(log: LogConfig, *, spread: bool) -> str:
+def orders_of_all(customers: pd.DataFrame) -> int:
+    """Count the orders of all customers; one of two customers counts for each."""
+    return int((customers["orders"] + customers["hold_orders"]).sum())
+
+
+def customer_sums(log: LogConfig, rules: Sequence[Rule], *, spread: bool) -> str:
     """Return the SELECT that adds up ``order_sums`` per customer.
 
     Its columns are ``customer``, of the days up to ``calibration_end``: ``first``, ``last``,
-    ``days`` and ``orders`` (in which something was bought), ``lines``, ``units``, ``pieces`` and
-    ``first_units`` (of the first day); and ``hold_days, hold_orders, hold_units`` of the days
-    after it.
+    ``days`` and ``orders`` (in which something was bought; lines, where each is an order),
+    ``lines``, ``units``, ``pieces``, ``first_units`` (of the first day) and ``returned`` (units of
+    lines left out because they take something back); and ``hold_days, hold_orders, hold_units`` of
+    the days after it.
 
     Parameters
     ----------
+    rules : sequence of Rule
+        By which the lines were left out.
     spread : bool
         Whether an order may have lines of several days; then it is counted once.
     """
@@ -204,28 +226,33 @@ def customer_sums(log: LogConfig, *, spread: bool) -> str:
     amounts = "units" in _sums(log)
     # Cast, because sums of the 128 bits that DuckDB makes of 64 are slow.
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in _sums(log))
+    by_line = log.frequency == "lines"
+    orders = "CAST(sum(purchases) AS BIGINT)" if by_line else f"count(*){_where(is_purchase)}"
     per_day = (
-        f"SELECT customer, day, {sums}, count(*){_where(is_purchase)} AS orders"
+        f"SELECT customer, day, {sums}, {orders} AS orders"
         f"{', bool_or(bought) AS bought' if is_purchase else ''} "
         f"FROM order_sums WHERE rule = {USED} GROUP BY customer, day"
     )
     all_of, bought = _where(known), _where(known, is_purchase)
     columns = {
-        "first": f"min(day){bought} - {EPOCH}",
-        "last": f"max(day){bought} - {EPOCH}",
+        "first": f"min(day){bought} - DATE '{EPOCH}'",
+        "last": f"max(day){bought} - DATE '{EPOCH}'",
         "days": f"count(*){bought}",
         "orders": f"coalesce(sum(orders){all_of}, 0)",
         "units": "0",
         "pieces": "0",
         **{name: f"coalesce(sum({name}){all_of}, 0)" for name in _sums(log)},
         "first_units": f"coalesce(arg_min(units, day){bought}, 0)" if amounts else "0",
+        "returned": "0",
         "hold_days": f"count(*){_where(later, is_purchase)}" if end else "0",
         "hold_orders": f"coalesce(sum(orders){_where(later)}, 0)" if end else "0",
         "hold_units": f"coalesce(sum(units){_where(later)}, 0)" if end and amounts else "0",
     }
     selected = ", ".join(f"CAST({sql} AS BIGINT) AS {name}" for name, sql in columns.items())
     query = f"SELECT customer, {selected} FROM ({per_day}) GROUP BY customer"
-    return _with_orders_once(query, known, later) if spread else query
+    if spread and not by_line:
+        query = _with_orders_once(query, known, later)
+    return _with_returned(query, rules) if given_back(log, rules) else query
 
 
 def _sums(log: LogConfig) -> list[str]:
@@ -250,6 +277,18 @@ def _with_orders_once(query: str, known: str, later: str) -> str:
         "SELECT sums.* REPLACE (coalesce(once.orders, 0) AS orders, "
         "coalesce(once.hold_orders, 0) AS hold_orders) "
         f"FROM ({query}) AS sums LEFT JOIN ({orders}) AS once USING (customer)"
+    )
+
+
+def _with_returned(query: str, rules: Sequence[Rule]) -> str:
+    """Add what each customer gave back."""
+    returned = (
+        "SELECT customer, CAST(sum(units) AS BIGINT) AS returned "
+        f"FROM order_sums WHERE {by_back_rule(rules)} AND customer IS NOT NULL GROUP BY customer"
+    )
+    return (
+        "SELECT sums.* REPLACE (coalesce(back.returned, 0) AS returned) "
+        f"FROM ({query}) AS sums LEFT JOIN ({returned}) AS back USING (customer)"
     )
 
 

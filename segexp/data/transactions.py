@@ -21,20 +21,18 @@ from segexp.config.schema import DatasetConfig, LogConfig
 from segexp.data import log_sources
 from segexp.data.findings import Finding, counted
 from segexp.data.log_baskets import BasketSums, read_baskets, sum_up_baskets
-from segexp.data.log_rules import MILLIONTHS, Reading, rule_findings
+from segexp.data.log_rules import MILLIONTHS, WHOLE, Reading, rule_findings
 from segexp.data.log_sources import open_frame, open_log
-from segexp.data.log_sums import LogSums, sum_up
+from segexp.data.log_sums import EPOCH, LogSums, sum_up
 from segexp.data.sources import Progress
 from segexp.errors import ConfigError, DataError
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-VERSION = b"segexp log 1"  # raised when the same log would give another digest
-EPOCH = date(1970, 1, 1)
+VERSION = b"segexp log 2"  # raised when the same log would give another digest
 NEEDS_AMOUNT = ("monetary", "repeat_spend", "average_order")
 CHUNK = 100_000  # texts that are encoded at once
-WHOLE = r"-?[0-9]{1,18}"
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,12 @@ class Customers:
 
     table: pd.DataFrame  # the features asked for, float64, rows numbered from 0
     ids: pd.Series[Any]  # str; whole numbers in their order, else as text
-    totals: pd.DataFrame  # orders, revenue
+    totals: pd.DataFrame  # orders, revenue, returned (left out of revenue with returns=drop)
     outcome: pd.DataFrame | None  # purchases, orders, spend after calibration_end
     holdout_days: float | None  # how long the outcome is
     summary: dict[str, Any]  # counts and dates of the log, in values that JSON can hold
     findings: tuple[Finding, ...]
-    fingerprint: str  # of ids, all sums and the outcome; not of the file or the order of its lines
+    fingerprint: str  # of all of the above and the reference date; not of how the log is stored
     files: tuple[dict[str, Any], ...]  # path, origin, sha256_ok
 
 
@@ -58,7 +56,7 @@ class Baskets:
 
     matrix: csr_matrix  # bool, (n_baskets, n_items): an item is in a basket or not
     items: tuple[str, ...]  # names of the columns, sorted
-    ids: pd.Series[Any]  # str, names of the orders; of a file of baskets the numbers of its lines
+    ids: pd.Series[Any]  # str, names of the orders; of files of baskets the numbers of their lines
     customers: pd.Series[Any] | None  # the customer of each basket
     segments: pd.Series[Any] | None  # the segment of each basket's customer
     revenue: pd.Series[Any] | None  # of each basket
@@ -104,23 +102,25 @@ def load_customers(config: DatasetConfig, progress: Progress | None = None) -> C
     return _customers(sums, reading, files)
 
 
-def customers_from_frame(frame: pd.DataFrame, log: LogConfig) -> Customers:
+def customers_from_frame(frame: pd.DataFrame, log: LogConfig | DatasetConfig) -> Customers:
     """Add up a DataFrame with one row per line, as `load_customers` adds up files.
 
     Parameters
     ----------
     frame : DataFrame
-        Its index is not used. Text cells are read as those of a CSV file with a decimal point.
-    log : LogConfig
+        Its index is not used. Text cells are read as those of a CSV file.
+    log : LogConfig or DatasetConfig
+        A data set says more: ``decimal``, ``dayfirst`` and ``missing_tokens`` of text cells.
+        Without one they are a decimal point, ISO dates, and the missing tokens of ``conf/``.
 
     Raises
     ------
     ConfigError, DataError
         As `load_customers`.
     """
-    reading = Reading("frame", log)
-    _check_settings(log)
-    with open_frame(frame, reading.dataset, log) as opened:
+    reading = Reading.of(log) if isinstance(log, DatasetConfig) else Reading("frame", log)
+    _check_settings(reading.log)
+    with open_frame(frame, reading.dataset, reading.log) as opened:
         sums = sum_up(opened, reading)
     return _customers(sums, reading, ())
 
@@ -133,7 +133,7 @@ def load_baskets(config: DatasetConfig, progress: Progress | None = None) -> Bas
     config, progress
         As for `load_customers`. With ``layout=lines`` a basket is an order (without an order
         column: what a customer bought on one day); with ``layout=baskets`` it is a line of text
-        with its items.
+        with its items, called by the number of its line (in all files together).
 
     Returns
     -------
@@ -166,13 +166,13 @@ def log_header(config: DatasetConfig) -> list[str]:
     ConfigError, DataError
         As `load_customers`.
     """
-    return [] if config.log.layout == "baskets" else log_sources.log_names(config)
+    return [] if config.transactions.layout == "baskets" else log_sources.log_names(config)
 
 
 def check_log(config: DatasetConfig) -> None:
     """Raise ``DataError`` unless the log has every column that the config names."""
-    if config.log.layout == "lines":
-        log_sources.check_columns(config.name, log_header(config), config.log)
+    if config.transactions.layout == "lines":
+        log_sources.check_columns(config.name, log_header(config), config.transactions)
 
 
 def _check_settings(log: LogConfig) -> None:
@@ -190,52 +190,65 @@ def _check_settings(log: LogConfig) -> None:
             raise ConfigError(f"{key}.features: items needs {key}.item")
 
 
+@dataclass(frozen=True)
+class _Holdout:
+    """What follows the calibration period; nothing where there is none."""
+
+    end: date | None = None
+    days: float | None = None
+    outcome: pd.DataFrame | None = None
+
+
 def _customers(sums: LogSums, reading: Reading, files: tuple[dict[str, Any], ...]) -> Customers:
-    log = reading.log
-    if sums.n_lines == 0:
-        raise _empty(reading, sums)
-    everybody = sums.customers
-    frame = everybody[everybody["days"] > 0]
-    if frame.empty:
-        raise DataError(
-            f"dataset {reading.dataset!r}: nobody bought up to "
-            f"transactions.calibration_end={log.calibration_end}; the log begins on {sums.first}"
-            if log.calibration_end
-            else f"dataset {reading.dataset!r}: nobody bought; every line that is left takes "
-            "something back"
-        )
-    order = sorted_positions(frame["customer"])
-    ids = frame["customer"].to_numpy()[order].astype(str).astype(object)
-    columns = {
-        str(name): frame[name].to_numpy(np.int64)[order] for name in frame if name != "customer"
-    }
+    log, everybody = reading.log, sums.customers
+    ids, columns = _buyers(sums, reading)
     reference = _reference_day(reading, sums, columns)
-    holdout_end = _holdout_end(reading, sums)
-    outcome = _outcome(columns, log) if holdout_end else None
+    holdout = _holdout(reading, sums, columns)
+    table = _features(columns, log, (reference - EPOCH).days)
+    totals = {
+        "orders": columns["orders"].astype(float),
+        "revenue": _money(columns["units"], log),
+        "returned": _money(columns["returned"], log),
+    }
     return Customers(
-        table=_features(columns, log, (reference - EPOCH).days),
+        table=table,
         ids=pd.Series(ids, dtype=object, name=log.customer),
-        totals=pd.DataFrame(
-            {"orders": _orders(columns, log), "revenue": _money(columns["units"], log)}
-        ),
-        outcome=outcome,
-        holdout_days=float((holdout_end - _day(log, "calibration_end")).days)
-        if holdout_end
-        else None,
-        summary=_summary(sums, log, everybody) | {
-            "n_customers": int(((everybody["days"] > 0) | (everybody["hold_days"] > 0)).sum()),
-            "reference_date": reference.isoformat(),
+        totals=pd.DataFrame(totals),
+        outcome=holdout.outcome,
+        holdout_days=holdout.days,
+        summary=_summary(sums, log) | {
+            "reference_date": _text(reference),
             "calibration_end": log.calibration_end,
-            "holdout_end": holdout_end.isoformat() if holdout_end else None,
+            "holdout_end": _text(holdout.end),
         },
         findings=(
             *rule_findings(sums.rules, sums.removed, sums.n_duplicates),
             *_customer_findings(sums, everybody),
             _reference_finding(reference, log),
         ),
-        fingerprint=_fingerprint(ids, columns),
+        fingerprint=_fingerprint(ids, columns, table, reference, holdout),
         files=files,
     )  # fmt: skip
+
+
+def _buyers(sums: LogSums, reading: Reading) -> tuple[npt.NDArray[np.object_], dict[str, IntArray]]:
+    """Return who bought in the calibration period, in order, and their sums."""
+    if sums.n_lines == 0:
+        raise _empty(reading, sums)
+    frame = sums.customers[sums.customers["days"] > 0]
+    if frame.empty:
+        end = reading.log.calibration_end
+        raise DataError(
+            f"dataset {reading.dataset!r}: nobody bought up to "
+            f"transactions.calibration_end={end}; the log begins on {sums.first}"
+            if end
+            else f"dataset {reading.dataset!r}: nobody bought; every line that is left takes "
+            "something back"
+        )
+    order = sorted_positions(frame["customer"])
+    ids = frame["customer"].to_numpy()[order].astype(str).astype(object)
+    names = [str(name) for name in frame if name != "customer"]
+    return ids, {name: frame[name].to_numpy(np.int64)[order] for name in names}
 
 
 def _empty(reading: Reading, sums: LogSums | BasketSums) -> DataError:
@@ -297,22 +310,39 @@ def _reference_finding(reference: date, log: LogConfig) -> Finding:
     return Finding("reference_date", message, 1)
 
 
-def _holdout_end(reading: Reading, sums: LogSums) -> date | None:
+def _holdout(reading: Reading, sums: LogSums, columns: Mapping[str, IntArray]) -> _Holdout:
     log, last = reading.log, sums.last
     if log.calibration_end is None or last is None:
-        return None
-    if last <= _day(log, "calibration_end"):
+        return _Holdout()
+    begin, end = _day(log, "calibration_end"), log.day("holdout_end") or last
+    if last <= begin:
         raise DataError(
             f"dataset {reading.dataset!r}: no line is left after transactions.calibration_end="
-            f"{log.calibration_end}, the last one is of {last}; name an earlier day"
+            f"{begin}, the last one is of {last}; name an earlier day"
         )
-    return log.day("holdout_end") or last
+    if end > last and not _goes_on(sums):
+        raise DataError(
+            f"dataset {reading.dataset!r}: transactions.holdout_end={end} is after the last line "
+            f"that is used ({last}); say transactions.holdout_end={last}, or null"
+        )
+    outcome = {
+        "purchases": columns["hold_days"].astype(float),
+        "orders": columns["hold_orders"].astype(float),
+        "spend": _money(columns["hold_units"], log),
+    }
+    return _Holdout(end, float((end - begin).days), pd.DataFrame(outcome))
+
+
+def _goes_on(sums: LogSums) -> bool:
+    """Whether the log has later lines than those that are used."""
+    late = [code for code, rule in enumerate(sums.rules, 1) if rule.name in ("end", "holdout_end")]
+    return any(sums.removed.get(code, 0) for code in late)
 
 
 def _features(columns: Mapping[str, IntArray], log: LogConfig, reference: int) -> pd.DataFrame:
     first, last = columns["first"].astype(float), columns["last"].astype(float)
     repeats, span = columns["days"] - 1.0, last - first
-    orders, amount = _orders(columns, log), _money(columns["units"], log)
+    orders, amount = columns["orders"].astype(float), _money(columns["units"], log)
     lines, once = columns["lines"].astype(float), repeats == 0
     by_repeat = np.where(once, np.nan, repeats)
     later_amount = _money(columns["units"] - columns["first_units"], log)
@@ -336,38 +366,28 @@ def _features(columns: Mapping[str, IntArray], log: LogConfig, reference: int) -
     return pd.DataFrame({name: features[name] for name in log.features})
 
 
-def _orders(columns: Mapping[str, IntArray], log: LogConfig) -> FloatArray:
-    """Return the number of orders; each line is one where the config says so."""
-    return columns["lines" if log.frequency == "lines" else "orders"].astype(float)
-
-
 def _money(units: IntArray, log: LogConfig) -> FloatArray:
     """Return amounts; NaN where the log has none."""
     known = bool(log.price or log.amount)
     return units / MILLIONTHS if known else np.full(len(units), np.nan)
 
 
-def _outcome(columns: Mapping[str, IntArray], log: LogConfig) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "purchases": columns["hold_days"].astype(float),
-            "orders": columns["hold_orders"].astype(float),
-            "spend": _money(columns["hold_units"], log),
-        }
-    )
-
-
-def _summary(sums: LogSums, log: LogConfig, everybody: pd.DataFrame) -> dict[str, Any]:
+def _summary(sums: LogSums, log: LogConfig) -> dict[str, Any]:
+    bought = (sums.customers["days"] > 0) | (sums.customers["hold_days"] > 0)
     return {
         "n_lines_read": sums.n_lines_read,
         "n_lines": sums.n_lines,
-        "n_customers": len(everybody),
+        "n_customers": int(bought.sum()),
         "n_orders": sums.n_orders,
         "n_items": sums.n_items,
         "revenue": sums.units / MILLIONTHS if log.price or log.amount else None,
-        "first": sums.first.isoformat() if sums.first else None,
-        "last": sums.last.isoformat() if sums.last else None,
+        "first": _text(sums.first),
+        "last": _text(sums.last),
     }
+
+
+def _text(day: date | None) -> str | None:
+    return day.isoformat() if day else None
 
 
 def _customer_findings(sums: LogSums, everybody: pd.DataFrame) -> list[Finding]:
@@ -391,12 +411,24 @@ def shared_findings(n_shared: int) -> list[Finding]:
     return [Finding("shared_orders", what, n_shared)]
 
 
-def _fingerprint(ids: npt.NDArray[np.object_], columns: Mapping[str, IntArray]) -> str:
-    """SHA-256 over the ids and all sums, in the order of the ids."""
+def _fingerprint(
+    ids: npt.NDArray[np.object_],
+    columns: Mapping[str, IntArray],
+    table: pd.DataFrame,
+    reference: date,
+    holdout: _Holdout,
+) -> str:
+    """SHA-256 over the ids, all sums, the features and the outcome, in the order of the ids."""
     digest = hashlib.sha256(VERSION)
     _add_texts(digest, ids)
     for name in sorted(columns):
         digest.update(name.encode() + b"\0" + columns[name].astype("<i8").tobytes())
+    _add_texts(digest, [reference.isoformat(), str(holdout.days)])
+    outcome = pd.DataFrame() if holdout.outcome is None else holdout.outcome
+    for part in (table, outcome):
+        _add_texts(digest, list(map(str, part)))
+        values = part.to_numpy(dtype="<f8")
+        digest.update(np.where(np.isnan(values), np.nan, values).tobytes())
     return digest.hexdigest()
 
 
@@ -438,9 +470,9 @@ def _baskets(sums: BasketSums, reading: Reading, files: tuple[dict[str, Any], ..
             "n_customers": None if sums.customers is None else len(set(sums.customers)),
             "n_orders": len(sums.ids),
             "n_items": len(sums.items),
-            "revenue": None if units is None else int(units.sum()) / MILLIONTHS,
-            "first": sums.first.isoformat() if sums.first else None,
-            "last": sums.last.isoformat() if sums.last else None,
+            "revenue": None if units is None else sum(units.tolist()) / MILLIONTHS,
+            "first": _text(sums.first),
+            "last": _text(sums.last),
             "reference_date": log.reference_date,
             "calibration_end": log.calibration_end,
             "holdout_end": log.holdout_end,

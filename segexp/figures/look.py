@@ -78,14 +78,36 @@ def render(figure: Figure) -> dict[str, bytes]:
 
     The PNG has 150 dots per inch.
     """
-    FigureCanvasAgg(figure)
-    found = {}
     with matplotlib.rc_context(LOOK):
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
-            found[kind] = buffer.getvalue()
-    return found
+        _settle(figure)
+        return {kind: _saved(figure, kind) for kind in _METADATA}
+
+
+def render_light(figure: Figure, most: int) -> dict[str, bytes]:
+    """Return a figure as ``{"svg": ...}``, with its PNG where the SVG has more than ``most`` bytes.
+
+    For a page that shows small drawings as SVG and others as PNG: half of them are drawn once.
+    """
+    with matplotlib.rc_context(LOOK):
+        _settle(figure)
+        found = {"svg": _saved(figure, "svg")}
+        return found if len(found["svg"]) <= most else found | {"png": _saved(figure, "png")}
+
+
+_METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None}}
+
+
+def _settle(figure: Figure) -> None:
+    """Lay a figure out once, and not again for every file."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=DPI, metadata=_METADATA[kind])
+    return buffer.getvalue()
 
 
 # ---- layout ------------------------------------------------------------------------------------

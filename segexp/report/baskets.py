@@ -110,8 +110,9 @@ def _rules_table(rules: pd.DataFrame) -> Table:
     best = rules.head(MOST_RULES)
     return Table(
         columns=(
-            "if a basket holds", "it holds", "baskets", "confidence", "held-out confidence",
-            "lift", "held-out lift", "support", "q value", "redundant",
+            "if a basket holds", "it holds", "baskets", "confidence",
+            "confidence in other folds", "lift", "lift in other folds",
+            "support", "q value", "redundant",
         ),
         rows=[
             [
@@ -126,7 +127,9 @@ def _rules_table(rules: pd.DataFrame) -> Table:
         ],
         numeric=range(2, 9),
         caption=f"The {len(best):,} of {len(rules):,} rules with the highest lift. {_IN_SAMPLE} "
-        f"The held-out columns are not: they are of the baskets of the folds that found the rule",
+        f"The columns of other folds count the baskets held out from the folds that found the "
+        f"rule; there is a dash where every fold found it, as those baskets are all baskets. Only "
+        f"the two means above say what to expect of other baskets",
         about={"lift": "how many times as often as by chance",
                "q value": "the false discovery rate at which the rule still counts"},
     )  # fmt: skip
@@ -216,7 +219,7 @@ def _special_table(rules: Iterable[Mapping[Any, Any]], n: int) -> Table:
         columns=("segment", "if a basket holds", "it holds", "baskets", "confidence", "elsewhere"),
         rows=rows, numeric=(3, 4, 5),
         caption=f"{len(rows):,} of {n:,} rules that hold in one segment more often than in the "
-        f"others. {_IN_SAMPLE}",
+        f"others. Mined from half of the segment's customers, counted in the other half",
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import segexp.runs as runs
 from segexp.data_profile import KINDS, cut_name, farthest, measured, outlier_share, pairs, say
 from segexp.report.page import (
+    MOST_SVG,
     Block,
     Cell,
     Code,
@@ -178,9 +179,9 @@ def _in_words(profile: Mapping[str, Any]) -> list[Block]:
 
 
 def _figure(name: str, figure: matplotlib.figure.Figure, alt: str, caption: str) -> Figure:
-    from segexp.figures.look import render
+    from segexp.figures.look import render_light
 
-    return Figure(name, render(figure), alt, caption)
+    return Figure(name, render_light(figure, MOST_SVG), alt, caption)
 
 
 def _columns(profile: Mapping[str, Any]) -> list[Block]:

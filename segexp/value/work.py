@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from segexp.errors import ConfigError
 from segexp.evaluation import Split
 from segexp.figures.look import render
 from segexp.metrics import summarise
-from segexp.runs import RunWriter
+from segexp.runs import RunWriter, without_nan
 from segexp.saved_model import UnsafeModelError, dump_pipeline
 from segexp.value.clv import CustomerValue
 from segexp.value.figures import (
@@ -214,8 +213,7 @@ class ValueWork:
     Raises
     ------
     ConfigError
-        If nothing is known of what customers did later, or if tenure does not end where the
-        histories do.
+        If nothing is known of what customers did later.
     """
 
     def __init__(
@@ -235,7 +233,6 @@ class ValueWork:
                 f"model={config.model.name} is judged by what customers did later; say "
                 f"dataset.transactions.calibration_end=YYYY-MM-DD, a day before the log ends"
             )
-        _check_reference(dataset)
         self._config, self._splits = config, splits
         self._pipelines = {"": pipeline, **baselines}
         self._ids = dataset.ids
@@ -274,7 +271,7 @@ class ValueWork:
             self.model = final.model
         content["folds"] = _describe_folds(own)
         content["notes"] = [*content.get("notes", []), *self._notes(own, predictions)]
-        self._writer.write_json(runs.VALUE, _without_nan(content))
+        self._writer.write_json(runs.VALUE, without_nan(content))
         await self._draw(deciles, frequency_table(predictions), matrix, surface)
 
     async def _judge_all(self) -> dict[str, list[ValueFold]]:
@@ -315,7 +312,7 @@ class ValueWork:
         scores = scores_table(own)
         writer.write_parquet(runs.PREDICTIONS, folds_table(own, self._ids))
         writer.write_csv(runs.SCORES, scores)
-        writer.write_json(runs.SUMMARY, _without_nan(summarise(scores)))
+        writer.write_json(runs.SUMMARY, without_nan(summarise(scores)))
         writer.write_csv(runs.TIMINGS, _timings(own))
         if baselines:
             tables = [scores_table(f).assign(baseline=name) for name, f in baselines.items()]
@@ -353,17 +350,6 @@ class ValueWork:
         self._count(1, "figures")
 
 
-def _check_reference(dataset: Dataset) -> None:
-    """Refuse a tenure that counts days in which nobody looked: silence there says nothing."""
-    log = dataset.log or {}
-    counted, known = log.get("reference_date"), log.get("calibration_end")
-    if counted is not None and known is not None and str(counted)[:10] != str(known)[:10]:
-        raise ConfigError(
-            f"dataset.transactions.reference_date={counted}: tenure must end where the histories "
-            f"do, at calibration_end={known}; say dataset.transactions.reference_date=null"
-        )
-
-
 def _describe_folds(folds: Sequence[ValueFold]) -> list[dict[str, Any]]:
     return [
         {
@@ -384,12 +370,3 @@ def _timings(folds: Sequence[ValueFold]) -> pd.DataFrame:
         ],
         columns=["repeat", "fold", "fit_seconds", "predict_seconds"],
     )
-
-
-def _without_nan(value: Any) -> Any:
-    """Return nested values with None for what is not finite, which JSON cannot say."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
