@@ -1154,8 +1154,8 @@ def rules_do_not_hold(run: Readings) -> RunCheck | None:
         "rules_do_not_hold",
         f"on held-out baskets {' and '.join(said)}",
         "rules were found among very many candidates, and the strongest of them by luck",
-        "raise model.estimator.min_support, or keep only the rules that hold (held_out_confidence "
-        "in rules.csv)",
+        "raise model.estimator.min_support, or keep only the rules that every fold finds "
+        "(n_folds_found in rules.csv)",
     )
 
 

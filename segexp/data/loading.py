@@ -133,6 +133,7 @@ def _refuse_group(group: str | None) -> None:
 
 def _load_customers(config: DatasetConfig, progress: Progress | None) -> Dataset:
     found = load_customers(config, progress)
+    _refuse_empty(found)
     numeric = dict.fromkeys(map(str, found.table.columns), "numeric")
     roles = _no_roles(config) | {
         "id": (str(found.ids.name),),
@@ -163,6 +164,20 @@ def _load_customers(config: DatasetConfig, progress: Progress | None) -> Dataset
 
 def _no_roles(config: DatasetConfig) -> dict[str, tuple[str, ...]]:
     return dict.fromkeys(config.roles(), ())
+
+
+def _refuse_empty(found: Customers) -> None:
+    """Raise ``DataError`` if a feature that is made of repeat purchases has no value."""
+    empty = [str(name) for name, column in found.table.items() if column.isna().all()]
+    if not empty:
+        return
+    end = found.summary["calibration_end"]
+    if "repeat_spend" in empty:
+        way = "name a later dataset.transactions.calibration_end" if end else "read a longer log"
+        needs = f"a value model needs repeat purchases: {way}"
+    else:
+        needs = f"{', '.join(empty)} needs repeat purchases: change dataset.transactions.features"
+    raise DataError(f"nobody bought twice up to {end or found.summary['last']}; {needs}")
 
 
 def _load_baskets(config: DatasetConfig, progress: Progress | None) -> Dataset:

@@ -19,16 +19,20 @@ import pandas as pd
 import pyarrow.parquet
 
 from segexp.config.schema import DatasetConfig
+from segexp.data.findings import Finding
 from segexp.data.log_files import named_columns
 from segexp.data.log_rules import (
     USED,
     Reading,
     Rule,
     active_rules,
+    could_be_two_way,
     parsed_lines,
     refuse_errors,
     returned,
     ruled_lines,
+    two_way_findings,
+    two_way_query,
 )
 from segexp.data.log_sources import (
     OpenLog,
@@ -49,7 +53,7 @@ from segexp.data.log_sums import (
     orders_query,
 )
 from segexp.data.sources import Progress
-from segexp.errors import ConfigError
+from segexp.errors import ConfigError, DataError
 
 TEXT = "string[pyarrow]"
 KEYS = ("rule", "customer", "day", "ord")
@@ -64,9 +68,10 @@ CUSTOMER_SUMS = (
     "first", "last", "days", "orders", "lines", "units", "pieces", "first_units", "returned",
     "hold_days", "hold_orders", "hold_units",
 )  # fmt: skip
-COUNT_TYPES = dict.fromkeys(("rule", "lines", "surplus", "units", "first", "last"), "int64") | {
+COUNT_TYPES = dict.fromkeys(("rule", "lines", "surplus", "units", "first", "last", "before", "latest"), "int64") | {
     "units": TEXT,  # 64 bits do not hold the amounts of all customers
 }
+DATE_TYPES = {"two_way": "int64", "clear": "int64"}
 CUSTOMER_TYPES = {"customer": TEXT} | dict.fromkeys(CUSTOMER_SUMS, "int64")
 
 
@@ -134,7 +139,27 @@ def sum_up_with_dask(
         )
         n_items = pairs["item"].nunique()
     found = dask.compute(customers, by_order, counts, items, n_items)
-    return _collected(reading, task.rules, *found), files
+    sums = _collected(task, *found)
+    if len(used := found[2][found[2]["rule"] == USED]):
+        sums = replace(sums, findings=_date_findings(lines, task, int(used["latest"].max())))
+    return sums, files
+
+
+def _date_findings(lines: Any, task: _Task, latest: int) -> tuple[Finding, ...]:
+    """Say whether no date of the log tells the day from the month; reads the log again if so."""
+    with open_log(replace(task.config, path=task.config.paths[:1])) as opened:
+        if not could_be_two_way(opened, task.reading, latest):
+            return ()
+    dates = lines.map_partitions(_two_way, task, meta=_empty(DATE_TYPES)).compute()
+    return tuple(two_way_findings(int(dates["two_way"].sum()), int(dates["clear"].sum())))
+
+
+def _two_way(lines: pd.DataFrame, task: _Task) -> pd.DataFrame:
+    if lines.empty:
+        return _empty(DATE_TYPES)
+    with _opened(lines, task) as opened:
+        query = two_way_query(opened, task.reading)
+        return opened.connection.sql(query).to_arrow_table().to_pandas().astype(DATE_TYPES)
 
 
 def _dask() -> Any:
@@ -293,8 +318,11 @@ def _line_counts(orders: pd.DataFrame, task: _Task) -> pd.DataFrame:
         counts: pd.DataFrame = (
             connection.sql(
                 "SELECT rule, sum(lines) AS lines, sum(surplus) AS surplus, "
-                "CAST(sum(units) AS VARCHAR) AS units, min(day) AS first, max(day) AS last "
-                "FROM partial GROUP BY rule"
+                "CAST(sum(units) AS VARCHAR) AS units, min(day) AS first, max(day) AS last, "
+                "coalesce(max(day) FILTER (WHERE day < top), min(day)) AS before, "
+                f"max(day(DATE '{EPOCH}' + CAST(day AS INTEGER))) AS latest "
+                "FROM (SELECT *, max(day) OVER (PARTITION BY rule) AS top FROM partial) "
+                "GROUP BY rule"
             )
             .to_arrow_table()
             .to_pandas()
@@ -307,19 +335,25 @@ def _empty(types: dict[str, Any]) -> pd.DataFrame:
 
 
 def _collected(
-    reading: Reading,
-    rules: tuple[Rule, ...],
+    task: _Task,
     customers: pd.DataFrame,
     by_order: pd.DataFrame,
     counts: pd.DataFrame,
     items: pd.DataFrame | None,
     n_items: int | None,
 ) -> LogSums:
+    reading, rules = task.reading, task.rules
     used = counts[counts["rule"] == USED]
     by_rule = counts[counts["rule"] != USED].groupby("rule")["lines"].sum()
     removed = {int(str(rule)): int(lines) for rule, lines in by_rule.items()}
     n_duplicates = int(counts["surplus"].sum())
-    refuse_errors(None, reading, rules, removed, n_duplicates)
+    n_lines = int(used["lines"].sum())
+    try:
+        refuse_errors(None, reading, rules, removed, n_duplicates, n_lines)
+    except DataError:  # once more, with cells to quote
+        with open_log(task.config) as opened:
+            refuse_errors(opened, reading, rules, removed, n_duplicates, n_lines)
+    days = sorted({int(day) for name in ("last", "before") for day in used[name]})
     customers = customers.reset_index(drop=True)
     if items is not None:
         known = items.set_index("customer")["items"]
@@ -331,11 +365,12 @@ def _collected(
         rules=rules,
         removed=removed,
         n_duplicates=n_duplicates,
-        n_lines=int(used["lines"].sum()),
+        n_lines=n_lines,
         n_orders=int(by_order["n_orders"].sum()) if named else orders_of_all(customers),
         n_items=None if n_items is None else int(n_items),
         n_shared=int(by_order["n_shared"].sum()) if reading.log.order else 0,
         units=sum(map(int, used["units"])),
         first=EPOCH + timedelta(days=int(used["first"].min())) if len(used) else None,
         last=EPOCH + timedelta(days=int(used["last"].max())) if len(used) else None,
+        before_last=EPOCH + timedelta(days=days[-2]) if len(days) > 1 else None,
     )

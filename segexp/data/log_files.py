@@ -9,16 +9,19 @@ import csv
 import glob
 import io
 import itertools
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from segexp.config.schema import DatasetConfig
@@ -225,12 +228,24 @@ def parquet_part(path: str, file: Path) -> Part:
     names = schema.names
     used = named_columns(names)
     aliases = ", ".join(f"p{i}" for i in range(len(names)))
-    chosen = ", ".join(f"p{old} AS c{new}" for new, old in enumerate(used))
+    cells = (_local(f"p{old}", schema.types[old]) for old in used)
+    chosen = ", ".join(f"{cell} AS c{new}" for new, cell in enumerate(cells))
     select = (
         f"SELECT {chosen} FROM read_parquet({FILES}, hive_partitioning = false) AS t({aliases})"
     )
     form = str(schema.remove_metadata())
     return Part(tuple(names[i].strip() for i in used), select, form, (_pattern(file),))
+
+
+def _local(cell: str, kind: pa.DataType) -> str:
+    """SQL of a cell of Parquet: of a moment with a zone, what the clocks there showed."""
+    zone = kind.tz if pa.types.is_timestamp(kind) else None
+    if zone is None:
+        return cell
+    if shift := re.fullmatch(r"([+-])(\d\d):?(\d\d)", zone):
+        minutes = int(shift[2]) * 60 + int(shift[3])
+        return f"timezone('UTC', {cell}) {shift[1]} INTERVAL {minutes} MINUTE"
+    return f"timezone({literal(zone)}, {cell})" if zone in available_timezones() else cell
 
 
 def named_columns(names: Sequence[str]) -> list[int]:
@@ -306,6 +321,8 @@ def _arrow_column(column: pd.Series[Any]) -> pa.Array:
         return text_column(column.tolist())  # values of several types
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
+    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+        return pc.local_timestamp(values)
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 

@@ -20,8 +20,8 @@ sums are exact, so they depend neither on the order of the lines nor on the numb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segexp.config.schema import DatasetConfig, LogConfig
@@ -38,6 +38,11 @@ MAX_EXAMPLES = 3
 BACK = ("cancelled", "returned")  # rules about what takes something back
 WHOLE = r"-?[0-9]{1,18}"  # names that sort as numbers
 USED = 0  # the code of the lines that no rule takes out
+ZONE = "( ?[+-][0-9]{2}(:?[0-9]{2})?|Z)$"  # what ends a moment with a zone
+SHORT_DATES = ("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%d.%m.%Y", "%m/%d/%Y")
+TIMES = ("", " %H:%M", " %H:%M:%S")
+TWO_WAYS = "^([0-9]{1,2})[-/ ]([0-9]{1,2})[-/ ][0-9]{4}"  # day or month first; with dots: day
+LATEST_TWO_WAY = 12  # of the days of a month
 
 
 @dataclass(frozen=True)
@@ -240,35 +245,213 @@ def refuse_errors(
     rules: Sequence[Rule],
     removed: Mapping[int, int],
     n_duplicates: int,
+    n_used: int | None = None,
 ) -> None:
-    """Raise ``DataError`` for the first rule that is set to error and took a line out."""
+    """Refuse a log in which lines are left out that should not be.
+
+    Parameters
+    ----------
+    opened : OpenLog or None
+        Where the cells are looked up that an error quotes.
+    removed : mapping of the code of a rule to a number of lines
+    n_used : int, optional
+        The lines that no rule took out; without it, lines that cannot be read are not compared
+        with those that can.
+
+    Raises
+    ------
+    DataError
+        A rule that is set to error took a line out, or a column cannot be read in more than half
+        of the lines, even with ``invalid=drop``.
+    """
     if n_duplicates and reading.log.duplicates == "error":
         raise DataError(
             f"dataset {reading.dataset!r}: {counted(n_duplicates, 'line')} equal to an earlier "
             "one; say dataset.transactions.duplicates=drop or keep"
         )
     for code, rule in enumerate(rules, 1):
-        if rule.fails and (count := removed.get(code, 0)):
-            shown = _examples(opened, reading, rules, code) if opened else ""
+        if not (count := removed.get(code, 0)):
+            continue
+        if rule.fails:
+            shown, reads = _unread(opened, reading, rules, code)
             answers = "drop" if rule.key in ("invalid", "missing_customer") else "drop or keep"
+            way = f"mend the log, or say dataset.transactions.{rule.key}={answers}"
             raise DataError(
-                f"dataset {reading.dataset!r}: {counted(count, 'line')} {rule.what}{shown}; mend "
-                f"the log, or say dataset.transactions.{rule.key}={answers}"
+                f"dataset {reading.dataset!r}: {counted(count, 'line')} {rule.what}{shown}; "
+                f"{reads or way}"
             )
+        if n_used is not None and rule.key == "invalid" and rule.name != "order":
+            reached = n_used + sum(lines for later, lines in removed.items() if later >= code)
+            if 2 * count > reached:
+                _refuse_most(opened, reading, rules, code, count, reached)
 
 
-def _examples(opened: OpenLog, reading: Reading, rules: Sequence[Rule], code: int) -> str:
-    """Quote cells of lines that a rule took out, the same ones whatever the order of the lines."""
+def _refuse_most(
+    opened: OpenLog | None,
+    reading: Reading,
+    rules: Sequence[Rule],
+    code: int,
+    count: int,
+    reached: int,
+) -> None:
+    """Raise ``DataError`` if most lines hold a cell of a column that cannot be read."""
     column = rules[code - 1].column
-    if column is None:
-        return ""
+    if opened and column:
+        cells = _cells_of(opened, reading, rules, code)
+        if 2 * _counts(cells, reading, rules[code - 1], column)[2] <= reached:
+            return
+    shown, reads = _unread(opened, reading, rules, code)
+    raise DataError(
+        f"dataset {reading.dataset!r}: {count} of {counted(reached, 'line')} "
+        f"{rules[code - 1].what}{shown}, too many to leave out (invalid=drop); "
+        f"{reads or 'mend the log, or name another column'}"
+    )
+
+
+def _unread(
+    opened: OpenLog | None, reading: Reading, rules: Sequence[Rule], code: int
+) -> tuple[str, str]:
+    """Quote cells that a rule took out, and say which setting reads them; empty texts if none."""
+    rule = rules[code - 1]
+    if opened is None or rule.column is None:
+        return "", ""
+    cells = _cells_of(opened, reading, rules, code)
+    # The same ones whatever the order of the lines.
+    rows = opened.connection.execute(
+        f"SELECT DISTINCT c0 FROM ({cells.relation}) WHERE failed "
+        f"ORDER BY c0 LIMIT {MAX_EXAMPLES}"
+    ).fetchall()
+    shown = f", e.g. {', '.join(repr(row[0]) for row in rows)}" if rows else ""
+    if not rows or rule.key != "invalid" or rule.name == "order":
+        return shown, ""
+    return shown, _what_reads(cells, reading, rule, rule.column)
+
+
+def _cells_of(opened: OpenLog, reading: Reading, rules: Sequence[Rule], code: int) -> OpenLog:
+    """Open the different cells that a rule has seen, as text, with ``failed`` and their ``n``."""
+    column = rules[code - 1].column
     items = any(rule.name == "item" for rule in rules)
     ruled = ruled_lines(parsed_lines(opened, reading, items=items, shown=column), rules)
-    rows = opened.connection.execute(
-        f"SELECT DISTINCT cell FROM ({ruled}) WHERE rule = {code} AND cell IS NOT NULL "
-        f"ORDER BY cell LIMIT {MAX_EXAMPLES}"
-    ).fetchall()
-    return f", e.g. {', '.join(repr(row[0]) for row in rows)}" if rows else ""
+    opened.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE shown_cells AS SELECT cell AS c0, rule = {code} AS failed, "
+        f"count(*) AS n FROM ({ruled}) WHERE cell IS NOT NULL AND (rule = {USED} OR rule >= {code})"
+        " GROUP BY ALL"
+    )
+    relation = "SELECT * FROM shown_cells"
+    return replace(opened, relation=relation, names=(str(column),), kinds=("text",))
+
+
+def _counts(cells: OpenLog, reading: Reading, rule: Rule, column: str) -> tuple[int, int, int]:
+    """Count the cells that say something, those that can be read, and those that failed."""
+    known = _Cells(cells, reading)
+    text = known.name(column)
+    value = known.day(column) if rule.name == "date" else known.number(column)
+    row = cells.connection.execute(
+        f"SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE ({value}) IS NOT NULL), 0), "
+        f"coalesce(sum(n) FILTER (WHERE failed), 0) FROM ({known.layers(cells.relation)}) "
+        f"WHERE {text} IS NOT NULL"
+    ).fetchall()[0]
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def _what_reads(cells: OpenLog, reading: Reading, rule: Rule, column: str) -> str:
+    """Say which setting reads more of the cells than the present one does."""
+    others = _other_dates(reading) if rule.name == "date" else _other_numbers(reading)
+    total, best, _ = _counts(cells, reading, rule, column)
+    words: list[str] = []
+    for said, other in others:
+        n_read = _counts(cells, other, rule, column)[1]
+        if n_read > best:
+            words, best = [said], n_read
+        elif n_read == best and words:
+            words.append(said)
+    if rule.name != "date" and _all_failed(cells, "[+-]?[0-9]{1,3}([.,][0-9]{3})+"):
+        return "they seem to hold thousands separators; take these out of the log"
+    if words:
+        return f"{' or '.join(words[:2])} reads {'them' if best == total else f'{best} of {total}'}"
+    if rule.name == "date" and _all_failed(cells, r"[2-6][0-9]{4}([.,][0-9]+)?"):
+        return (
+            "they look like the serial numbers that Excel makes of dates; save the column as dates "
+            "such as 2024-01-31"
+        )
+    return ""
+
+
+def _all_failed(cells: OpenLog, pattern: str) -> bool:
+    """Whether every cell that cannot be read looks like a pattern."""
+    return bool(
+        cells.connection.execute(
+            f"SELECT bool_and(regexp_full_match(trim(c0), {literal(pattern)})) "
+            f"FROM ({cells.relation}) WHERE failed"
+        ).fetchall()[0][0]
+    )
+
+
+def _other_dates(reading: Reading) -> Iterator[tuple[str, Reading]]:
+    """Yield other ways to read dates, each with the words that choose it."""
+    plain = replace(reading, log=replace(reading.log, date_format=None))
+    other = replace(plain, dayfirst=not reading.dayfirst)
+    words = f"dataset.dayfirst={str(other.dayfirst).lower()}"
+    if reading.log.date_format is not None:
+        yield "dataset.transactions.date_format=null", plain
+        words = f"dataset.transactions.date_format=null {words}"
+    yield words, other
+    for time in TIMES:
+        for day in SHORT_DATES:
+            form = f"dataset.transactions.date_format={day}{time}"
+            chosen = replace(reading, log=replace(reading.log, date_format=day + time))
+            yield (f"'{form}'" if time else form), chosen
+
+
+def _other_numbers(reading: Reading) -> Iterator[tuple[str, Reading]]:
+    for mark, word in ((",", "comma"), (".", "point")):
+        if mark != reading.decimal:
+            yield f"dataset.decimal={word}", replace(reading, decimal=mark)
+
+
+def could_be_two_way(opened: OpenLog, reading: Reading, latest: int | None) -> bool:
+    """Whether it may be that no date of the log tells the day from the month.
+
+    Parameters
+    ----------
+    latest : int or None
+        The latest day of a month in the log, from 1.
+    """
+    log = reading.log
+    return (
+        latest is not None
+        and latest <= LATEST_TWO_WAY
+        and not reading.dayfirst
+        and log.date is not None
+        and log.date_format is None
+        and opened.column(log.date).kind == "text"
+    )
+
+
+def two_way_query(opened: OpenLog, reading: Reading) -> str:
+    """Return the SELECT that counts the dates that can be read two ways, and those that cannot."""
+    known = _Cells(opened, reading)
+    text = known.name(reading.log.date)
+    first, second = (
+        f"TRY_CAST(regexp_extract({text}, {literal(TWO_WAYS)}, {i}) AS INTEGER)" for i in (1, 2)
+    )
+    clear = f"{first} > {LATEST_TWO_WAY} OR {second} > {LATEST_TWO_WAY}"
+    return (
+        f"SELECT count(*) FILTER (WHERE {first} <> {second}) AS two_way, "
+        f"count(*) FILTER (WHERE {clear}) AS clear "
+        f"FROM ({known.layers(opened.relation)}) WHERE regexp_matches({text}, {literal(TWO_WAYS)})"
+    )
+
+
+def two_way_findings(n_two_way: int, n_clear: int) -> list[Finding]:
+    """Say that no date of the log tells the day from the month."""
+    if n_two_way == 0 or n_clear:
+        return []
+    what = (
+        "every date can be read two ways; read month first; dataset.dayfirst=true reads the other "
+        "way"
+    )
+    return [Finding("two_way_dates", what, n_two_way)]
 
 
 def _millionths(number: str) -> str:
@@ -355,10 +538,23 @@ class _Cells:
             # With a decimal comma 1.000 is a thousand or a mistake, so it must not pass as 1.
             text = f"replace(replace({text}, '.', '?'), {literal(self._reading.decimal)}, '.')"
         number = f"TRY_CAST({text} AS DOUBLE)"
-        return f"CASE WHEN isfinite({number}) AND NOT contains({text}, '_') THEN {number} END"
+        return (
+            f"CASE WHEN isfinite({number}) AND NOT contains({text}, '_') THEN {number} "
+            f"{self._grouped(self._strip(found))} END"
+        )
+
+    def _grouped(self, text: str) -> str:
+        """Read numbers with thousands separators, where the fraction leaves no doubt: 1,002.50."""
+        mark = self._reading.decimal
+        group = {".": ",", ",": "."}.get(mark)
+        if group is None:
+            return ""
+        pattern = literal(rf"[+-]?[0-9]{{1,3}}(\{group}[0-9]{{3}})+\{mark}[0-9]+")
+        plain = f"replace(replace({text}, '{group}', ''), '{mark}', '.')"
+        return f"WHEN regexp_full_match({text}, {pattern}) THEN TRY_CAST({plain} AS DOUBLE)"
 
     def day(self, column: str | None) -> str:
-        """Read the day of a date or of a moment, in UTC where it has a zone."""
+        """Read the day of a date or of a moment, in the zone in which it is written."""
         if column is None:
             return "NULL"
         found = self._column(column)
@@ -367,8 +563,11 @@ class _Cells:
         elif found.kind == "zoned":
             day = f"CAST(CAST({found.name} AS TIMESTAMP) AS DATE)"
         elif self._reading.log.date_format is not None:
-            form = literal(self._reading.log.date_format)
-            day = f"CAST(try_strptime({self._text(found)}, {form}) AS DATE)"
+            text, form = self._text(found), self._reading.log.date_format
+            if form.endswith("%z"):
+                form = form.removesuffix("%z").rstrip()
+                text = f"regexp_replace({text}, {literal(ZONE)}, '')"
+            day = f"CAST(try_strptime({text}, {literal(form)}) AS DATE)"
         else:
             day = f"CAST({_moment(self._text(found), self._reading.dayfirst)} AS DATE)"
         first, last = YEARS
@@ -397,9 +596,13 @@ def _is_whole(text: str) -> bool:
 
 
 def _moment(text: str, dayfirst: bool) -> str:
-    """SQL that reads the dates that `segexp.data.cells.parse_dates` reads."""
+    """SQL that reads the dates that `segexp.data.cells.parse_dates` reads.
+
+    Of a moment with a zone it is the local one, and with dots the day comes first.
+    """
     numbers = r"^([0-9]{1,2})[-/. ]([0-9]{1,2})[-/. ]([0-9]{4})"
     order = r"\3-\2-\1" if dayfirst else r"\3-\1-\2"
+    dotted = r"^[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}"
     zoned = r"[0-9]:[0-9]{2}[0-9:.]* ?[+-][0-9]{2}(:?[0-9]{2})?$"
     spelled = ", ".join(
         literal(day + time)
@@ -409,14 +612,22 @@ def _moment(text: str, dayfirst: bool) -> str:
     )  # fmt: skip
     iso = rf"regexp_replace({text}, '^([0-9]{{4}})[/.]([0-9]{{1,2}})[/.]', '\1-\2-')"
     compact = rf"regexp_replace({text}, '^([0-9]{{4}})([0-9]{{2}})([0-9]{{2}})$', '\1-\2-\3')"
+    dots = rf"regexp_replace({text}, '{numbers}', '\3-\2-\1')"
+    slashes = f"regexp_replace({text}, '{numbers}', '{order}')"
+
+    def local(moment: str) -> str:
+        return (
+            f"CASE WHEN length({text}) > 14 AND regexp_matches({text}, '{zoned}') "
+            f"THEN CASE WHEN TRY_CAST({moment} AS TIMESTAMPTZ) IS NOT NULL "
+            f"THEN TRY_CAST(regexp_replace({moment}, '{ZONE}', '') AS TIMESTAMP) END "
+            f"ELSE TRY_CAST({moment} AS TIMESTAMP) END"
+        )
+
     return (
-        f"CASE WHEN regexp_matches({text}, '^[0-9]{{4}}[-/.]') THEN "
-        f"CASE WHEN length({text}) > 16 AND regexp_matches({text}, '{zoned}') "
-        f"THEN CAST(TRY_CAST({iso} AS TIMESTAMPTZ) AS TIMESTAMP) "
-        f"ELSE TRY_CAST({iso} AS TIMESTAMP) END "
+        f"CASE WHEN regexp_matches({text}, '^[0-9]{{4}}[-/.]') THEN {local(iso)} "
         f"WHEN regexp_full_match({text}, '[0-9]{{8}}') THEN TRY_CAST({compact} AS TIMESTAMP) "
-        f"WHEN regexp_matches({text}, '{numbers}') THEN "
-        f"TRY_CAST(regexp_replace({text}, '{numbers}', '{order}') AS TIMESTAMP) "
+        f"WHEN regexp_matches({text}, '{dotted}') THEN {local(dots)} "
+        f"WHEN regexp_matches({text}, '{numbers}') THEN {local(slashes)} "
         f"WHEN regexp_matches({text}, '[a-zA-Z]{{3}}.*[0-9]{{4}}') "
         f"THEN try_strptime({text}, [{spelled}]) END"
     )

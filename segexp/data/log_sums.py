@@ -18,17 +18,21 @@ import pandas as pd
 import pyarrow as pa
 
 from segexp.config.schema import LogConfig
+from segexp.data.findings import Finding
 from segexp.data.log_rules import (
     USED,
     Reading,
     Rule,
     active_rules,
     by_back_rule,
+    could_be_two_way,
     given_back,
     parsed_lines,
     refuse_errors,
     returned,
     ruled_lines,
+    two_way_findings,
+    two_way_query,
 )
 from segexp.data.log_sources import OpenLog
 
@@ -50,6 +54,8 @@ class LogSums:
     units: int  # the sum of all amounts
     first: date | None
     last: date | None
+    before_last: date | None = None  # the day with lines before the last one
+    findings: tuple[Finding, ...] = ()
 
     @property
     def n_lines_read(self) -> int:
@@ -74,7 +80,11 @@ def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
     connection.execute(f"CREATE TEMP TABLE grouped AS {grouped_orders(ruled, log, rules)}")
     connection.execute(f"CREATE TEMP VIEW order_sums AS {order_sums('grouped', log)}")
     removed, n_duplicates = count_removed(connection)
-    refuse_errors(opened, reading, rules, removed, n_duplicates)
+    n_lines, units, first, last, latest = connection.execute(
+        "SELECT coalesce(sum(lines), 0), coalesce(sum(units), 0), min(day), max(day), "
+        f"max(day(day)) FROM order_sums WHERE rule = {USED}"
+    ).fetchall()[0]
+    refuse_errors(opened, reading, rules, removed, n_duplicates, int(n_lines))
     n_orders, n_shared, n_spread = count_orders(connection, log)
     connection.execute(
         f"CREATE TEMP TABLE customer_sums AS {customer_sums(log, rules, spread=n_spread > 0)}"
@@ -85,10 +95,17 @@ def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
         n_items = _value(
             connection, f"SELECT count(DISTINCT item) FROM ({ruled}) WHERE rule = {USED}"
         )
-    n_lines, units, first, last = connection.execute(
-        "SELECT coalesce(sum(lines), 0), coalesce(sum(units), 0), min(day), max(day) "
-        f"FROM order_sums WHERE rule = {USED}"
-    ).fetchall()[0]
+    before_last = None
+    if last is not None:
+        before_last = _value(
+            connection,
+            f"SELECT max(day) FROM order_sums WHERE rule = {USED} AND day < DATE '{last}'",
+        )
+    findings = []
+    if could_be_two_way(opened, reading, latest):
+        findings = two_way_findings(
+            *connection.execute(two_way_query(opened, reading)).fetchall()[0]
+        )
     connection.execute("DROP VIEW order_sums")
     connection.execute("DROP TABLE grouped")  # before the customers are copied out of DuckDB
     customers = _fetch(connection, log)
@@ -104,6 +121,8 @@ def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
         units=int(units),
         first=first,
         last=last,
+        before_last=before_last,
+        findings=tuple(findings),
     )
 
 

@@ -33,6 +33,7 @@ FloatArray = npt.NDArray[np.float64]
 VERSION = b"segexp log 2"  # raised when the same log would give another digest
 NEEDS_AMOUNT = ("monetary", "repeat_spend", "average_order")
 CHUNK = 100_000  # texts that are encoded at once
+LONG = 365  # days without a line that are told
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,10 @@ def _customers(sums: LogSums, reading: Reading, files: tuple[dict[str, Any], ...
         findings=(
             *rule_findings(sums.rules, sums.removed, sums.n_duplicates),
             *_customer_findings(sums, everybody),
+            *sums.findings,
+            *_gap_findings(sums),
             _reference_finding(reference, log),
+            *_late_findings(reference, columns),
         ),
         fingerprint=_fingerprint(ids, columns, table, reference, holdout),
         files=files,
@@ -308,6 +312,30 @@ def _reference_finding(reference: date, log: LogConfig) -> Finding:
         why = "the day after the last line"
     message = f"recency and tenure count up to {reference}, {why} (reference_date)"
     return Finding("reference_date", message, 1)
+
+
+def _gap_findings(sums: LogSums) -> list[Finding]:
+    """Say that the last day stands alone, as a mistyped year does."""
+    if sums.last is None or sums.before_last is None:
+        return []
+    days = (sums.last - sums.before_last).days
+    if days <= LONG:
+        return []
+    what = (
+        f"the last line ({sums.last}) lies {days} days after the one before it "
+        f"({sums.before_last}); if that is a mistake, say dataset.transactions.end"
+    )
+    return [Finding("gap", what, 1)]
+
+
+def _late_findings(reference: date, columns: Mapping[str, IntArray]) -> list[Finding]:
+    """Say that the reference date lies long after the last purchase."""
+    last = EPOCH + timedelta(days=int(columns["last"].max()))
+    days = (reference - last).days
+    if days <= LONG:
+        return []
+    what = f"the reference date ({reference}) lies {days} days after the last purchase ({last})"
+    return [Finding("late_reference", what, 1)]
 
 
 def _holdout(reading: Reading, sums: LogSums, columns: Mapping[str, IntArray]) -> _Holdout:
