@@ -457,7 +457,7 @@ def _change_task(run: Path, task: str, metric: str) -> None:
 def test_the_command_writes_into_the_run_and_again(quick, tree, copy, capsys):
     run = copy(tree)
     for _ in range(2):
-        assert execute([str(run)], None, None, (), False) == 0
+        assert execute([str(run)], None, None, (), None, False) == 0
     assert (run / REPORT).read_bytes().startswith(b"<!doctype html>")
     assert re.search(r"report\.html: 0\.\d MB, \d+\.\d s", capsys.readouterr().out)
 
@@ -466,22 +466,22 @@ def test_another_file_is_not_replaced_unless_forced(quick, tree, tmp_path):
     page = tmp_path / "mine.html"
     page.write_text("mine", "utf-8")
     with pytest.raises(ConfigError, match="--force"):
-        execute([str(tree)], str(page), None, (), False)
-    assert execute([str(tree)], str(page), None, (), True) == 0
+        execute([str(tree)], str(page), None, (), None, False)
+    assert execute([str(tree)], str(page), None, (), None, True) == 0
 
 
 def test_several_directories_need_a_file(tree):
     with pytest.raises(ConfigError, match=r"-o report\.html"):
-        execute([str(tree), str(tree)], None, None, (), False)
+        execute([str(tree), str(tree)], None, None, (), None, False)
 
 
 def test_names_of_a_file_are_used(quick, tree, tmp_path):
     names = tmp_path / "names.yaml"
     names.write_text("B: Families\n", "utf-8")
-    execute([str(tree)], str(tmp_path / "r.html"), str(names), (), False)
+    execute([str(tree)], str(tmp_path / "r.html"), str(names), (), None, False)
     assert "Families" in (tmp_path / "r.html").read_text("utf-8")
 
 
 def test_a_file_of_names_that_is_not_there_is_one_line(quick, tree, tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
-        execute([str(tree)], str(tmp_path / "r.html"), str(tmp_path / "no.yaml"), (), False)
+        execute([str(tree)], str(tmp_path / "r.html"), str(tmp_path / "no.yaml"), (), None, False)

@@ -84,7 +84,7 @@ def text(value):
 def report(path):
     """The sections of a run, without the pictures, whose drawing takes the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classification, "render_light", lambda figure, most: {"png": b"", "svg": b""})
+        patch.setattr(classification, "render", lambda figure: {"png": b"", "svg": b""})
         return classification_sections(Source.open(path))
 
 

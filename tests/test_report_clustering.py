@@ -175,7 +175,7 @@ def test_without_a_final_model_there_is_a_sentence(copied):
 @pytest.mark.parametrize("content", [None, b"\x00nonsense", b"a,b\n1,2\n"])
 def test_a_missing_or_damaged_file_is_no_traceback(copied, name, content, monkeypatch):
     # What is drawn is of no interest here, and takes most of the time.
-    monkeypatch.setattr("segexp.report.clustering.render_light", lambda figure, most: {})
+    monkeypatch.setattr("segexp.report.clustering.render", lambda figure: {})
     if content is None:
         remove(copied, name)
     else:

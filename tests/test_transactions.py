@@ -17,6 +17,7 @@ import pytest
 
 from segexp.config.options import read_yaml, shipped_conf
 from segexp.config.schema import DatasetConfig, LogConfig
+from segexp.data.loading import load_dataset
 from segexp.data.transactions import (
     Customers,
     check_log,
@@ -531,8 +532,9 @@ DATES = {
     "31 Jan 2024": "2024-01-31",
     "January 31, 2024": "2024-01-31",
     "2024-01-31T23:30:00Z": "2024-01-31",
-    "2024-01-31 23:30:00-02:00": "2024-02-01",
-    "2024-01-31 01:30:00+02": "2024-01-30",
+    "2024-01-31 23:30:00-02:00": "2024-01-31",
+    "2024-01-31 01:30:00+02": "2024-01-31",
+    "31.01.2024 00:30+01:00": "2024-01-31",
 }
 NO_DATES = ["24-01-31", "2024-02-30", "now", "epoch", "infinity", "0001-01-01", "45321", "2024-01"]
 
@@ -554,6 +556,146 @@ def test_dates_in_mixed_formats_are_read(tmp_path):
     lines = "".join(f'1,o{i},"{text}",1,1\n' for i, text in enumerate(DATES))
     path = csv_of(tmp_path, "who,order,day,n,price\n" + lines)
     assert load_customers(dataset(path, dayfirst=True)).summary["n_lines"] == len(DATES)
+
+
+def dated(days: list[str]) -> list[tuple[Any, ...]]:
+    return [("7", f"o{i}", day, 1, 1) for i, day in enumerate(days)]
+
+
+@pytest.mark.parametrize("dayfirst", [False, True])
+def test_dates_with_dots_are_day_first(tmp_path, dayfirst):
+    path = csv_of(tmp_path, "who,order,day,n,price\n1,a,04.09.2012,1,1\n1,b,31.10.2012,1,1\n")
+    assert load_customers(dataset(path, dayfirst=dayfirst)).summary["first"] == "2012-09-04"
+
+
+def two_way(days: list[str], **keys: Any) -> list[str]:
+    found = customers_from_frame(frame(dated(days)), dataset("none.csv", **keys))
+    return [f.message for f in found.findings if f.code == "two_way_dates"]
+
+
+def test_dates_that_can_all_be_read_two_ways_are_told():
+    assert two_way(["04/09/2012", "05-10-2012"]) == [
+        "every date can be read two ways; read month first; dataset.dayfirst=true reads the other "
+        "way"
+    ]
+
+
+@pytest.mark.parametrize("days", [["04/09/2012", "04/13/2012"], ["04.09.2012"], ["2012-04-09"]])
+def test_dates_that_can_be_read_one_way_are_no_finding(days):
+    assert two_way(days) == [] and two_way(["04/09/2012"], dayfirst=True) == []
+
+
+def test_dask_tells_dates_that_can_be_read_two_ways(tmp_path):
+    path = csv_of(tmp_path, frame(dated(["04/09/2012", "05/10/2013"])).to_csv(index=False))
+    found = dask_like_duckdb(path, {})
+    assert {"two_way_dates", "gap"} <= set(counts(found))
+
+
+@pytest.mark.parametrize(
+    ("days", "keys", "words"),
+    [
+        (["25/12/2023", "01/02/2024"], {}, "dataset.dayfirst=true reads them"),
+        (["12/25/2023"], {"dayfirst": True}, "dataset.dayfirst=false reads them"),
+        (["31.01.24"], {}, "; dataset.transactions.date_format=%d.%m.%y reads them"),
+        (["01/31/24"], {}, "; dataset.transactions.date_format=%m/%d/%y reads them"),
+        (["01/02/24"], {}, "=%d/%m/%y or dataset.transactions.date_format=%m/%d/%y reads them"),
+        (["31.01.24 9:05"], {}, "; 'dataset.transactions.date_format=%d.%m.%y %H:%M' reads them"),
+        (["31.01.24", "30.01.24", "soon"], {}, "date_format=%d.%m.%y reads 2 of 3"),
+        (["45321", "45322.5"], {}, "serial numbers that Excel makes of dates"),
+    ],
+)
+def test_dates_that_cannot_be_read_name_the_setting_that_reads_them(days, keys, words):
+    with pytest.raises(DataError, match=r"missing or no date, e\.g\.") as error:
+        customers_from_frame(frame(dated(days)), dataset("none.csv", **keys))
+    assert words in str(error.value)
+    assert "invalid=drop" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_wrong_date_format_names_the_one_that_reads_the_dates():
+    with pytest.raises(DataError, match=r"; dataset\.transactions\.date_format=null reads them"):
+        customers(date_format="%y%m%d")
+
+
+@pytest.mark.parametrize("aggregate", ["duckdb", "dask"])
+def test_most_lines_are_not_dropped_for_a_column_that_cannot_be_read(tmp_path, aggregate):
+    if aggregate == "dask":
+        pytest.importorskip("dask.dataframe")
+    lines = frame(dated(["31.01.24", "30.01.24", "2024-01-29"]))
+    path = csv_of(tmp_path, lines.to_csv(index=False))
+    with pytest.raises(DataError, match=r"2 of 3 lines with a day.*date_format=%d.%m.%y") as error:
+        load_customers(dataset(path, {"invalid": "drop", "aggregate": aggregate}))
+    assert "too many to leave out (invalid=drop)" in str(error.value)
+
+
+def test_most_lines_may_be_dropped_where_a_cell_is_missing():
+    lines = [*LINES[:1], *[("7", "x", None, 1, 1)] * 3]
+    assert counts(customers(lines, invalid="drop"))["date"] == 3
+
+
+def test_the_day_of_a_moment_with_a_zone_is_the_local_one(tmp_path):
+    stamp = "2025-01-15T00:30:00+01:00"
+    path = csv_of(tmp_path, f"who,order,day,n,price\n1,a,{stamp},1,1\n")
+    assert load_customers(dataset(path)).summary["first"] == "2025-01-15"
+    form = {"date_format": "%Y-%m-%dT%H:%M:%S%z"}
+    assert load_customers(dataset(path, form)).summary["first"] == "2025-01-15"
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "+01:00"])
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_the_day_of_a_parquet_moment_is_that_of_its_zone(tmp_path, zone, unit):
+    lines = frame([("1", "a", "2025-01-15T00:30:00+01:00", 1, 1)])
+    lines["day"] = pd.to_datetime(lines["day"]).dt.tz_convert(zone).dt.as_unit(unit)
+    lines.to_parquet(tmp_path / "a.parquet")
+    config = dataset(str(tmp_path / "a.parquet"), reader="parquet")
+    assert load_customers(config).summary["first"] == "2025-01-15"
+    assert customers_from_frame(lines, log()).summary["first"] == "2025-01-15"
+
+
+def test_a_last_line_far_from_the_others_is_told():
+    found = customers([*LINES, ("7", "x", "2204-01-11", 1, 1)])
+    (said,) = (f.message for f in found.findings if f.code == "gap")
+    assert "last line (2204-01-11)" in said and "(2024-01-11)" in said
+    assert "gap" not in counts(customers())
+
+
+def test_a_reference_date_long_after_the_last_purchase_is_told():
+    found = customers(reference_date="2025-02-01")
+    assert any("lies 387 days after the last purchase (2024-01-11)" in f.message
+               for f in found.findings)  # fmt: skip
+    assert "late_reference" not in counts(customers(reference_date="2025-01-01"))
+
+
+@pytest.mark.parametrize(
+    ("prices", "words"),
+    [
+        (["1.345,58", "758,33"], "; dataset.decimal=comma reads them"),
+        (["758,33"], "; dataset.decimal=comma reads them"),
+        (["1,002", "12.5"], "they seem to hold thousands separators; take these out of the log"),
+    ],
+)
+def test_numbers_that_cannot_be_read_name_the_setting_that_reads_them(prices, words):
+    lines = [("7", "a", "2024-01-01", 1, price) for price in prices]
+    with pytest.raises(DataError, match=r"missing or no number, e\.g\.") as error:
+        customers(lines)
+    assert str(error.value).endswith(words)
+
+
+@pytest.mark.parametrize(("price", "decimal"), [("1.345,58", ","), ("1,345.58", ".")])
+def test_thousands_separators_before_a_fraction_are_read(price, decimal):
+    lines = frame([("7", "a", "2024-01-01", 1, price)])
+    found = customers_from_frame(lines, dataset("none.csv", decimal=decimal))
+    assert found.summary["revenue"] == 1345.58
+
+
+def test_a_value_model_of_a_log_without_repeat_purchases_is_one_clear_line(tmp_path):
+    path = csv_of(tmp_path, frame().to_csv(index=False))
+    keys = {"features": ["repeats", "repeat_spend"], "calibration_end": "2024-01-05"}
+    with pytest.raises(DataError) as error:
+        load_dataset(dataset(path, keys))
+    assert str(error.value) == (
+        "nobody bought twice up to 2024-01-05; a value model needs repeat purchases: name a later "
+        "dataset.transactions.calibration_end"
+    )
 
 
 def test_quoted_cells_and_missing_tokens(tmp_path):

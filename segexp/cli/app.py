@@ -294,6 +294,15 @@ def report(
             show_default=False,
         ),
     ] = None,
+    figures: Annotated[
+        str | None,
+        typer.Option(
+            "--figures",
+            metavar="FOLDER",
+            help="Also every figure of a run, as SVG and PNG.",
+            show_default=False,
+        ),
+    ] = None,
     mute: Annotated[
         list[str] | None,
         typer.Option("--mute", metavar="CODE", help="Leave a check out.", show_default=False),
@@ -303,7 +312,7 @@ def report(
     """Write one HTML page that shows, explains and advises: for managers first, then in full."""
     from segexp.cli.report import execute
 
-    return execute(folders, output, names, mute or [], force)
+    return execute(folders, output, names, mute or [], figures, force)
 
 
 @app.command(

@@ -6,11 +6,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from segexp.errors import ConfigError
+from segexp.errors import ConfigError, RunError
 
 
 def execute(
-    paths: Sequence[str], output: str | None, names: str | None, mute: Sequence[str], force: bool
+    paths: Sequence[str],
+    output: str | None,
+    names: str | None,
+    mute: Sequence[str],
+    figures: str | None,
+    force: bool,
 ) -> int:
     """Write a report, and say where it is, how large, and how long it took.
 
@@ -24,6 +29,8 @@ def execute(
         A YAML file ``segment: name``.
     mute : sequence of str
         Codes of checks that are left out.
+    figures : str or None
+        A folder that gets every figure as SVG and PNG.
     force : bool
         Replace ``output``.
 
@@ -37,20 +44,23 @@ def execute(
     start = time.perf_counter()
     from segexp.cli.console import clean, say
     from segexp.cli.export import check_target, write_whole
-    from segexp.report.report import REPORT, report
+    from segexp.report.report import REPORT, report, report_figures
     from segexp.report.source import read_names
 
     if not paths:
         raise ConfigError("name a run directory: segexp report outputs/demo/RUN")
+    if figures is not None and len(paths) > 1:
+        raise ConfigError("--figures is for the figures of one run; name one directory")
     if output is None and len(paths) > 1:
         raise ConfigError("a report of several directories needs a file: -o report.html")
     folders = [Path(path) for path in paths]
     page = Path(output) if output is not None else folders[0] / REPORT
     if output is not None:
         check_target(page, ".html", force=force)
+    given = read_names(Path(names)) if names is not None else None
     text = report(
         folders,
-        names=read_names(Path(names)) if names is not None else None,
+        names=given,
         muted=tuple(mute),
         folder=page.parent,
     )
@@ -58,4 +68,24 @@ def execute(
     write_whole(page, content)
     took = time.perf_counter() - start
     say(clean(f"written to {page}: {len(content) / 1e6:.1f} MB, {took:.1f} s"))
+    if figures is not None:
+        drawn = report_figures(folders[0], given)
+        make_folder(Path(figures))
+        for name, picture in drawn.items():
+            write_whole(Path(figures) / name, picture)
+        say(clean(f"{len(drawn)} figures written to {figures}"))
     return 0
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises
+    ------
+    RunError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be made: {error.strerror or error}") from error

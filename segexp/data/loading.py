@@ -24,7 +24,7 @@ from segexp.data.readers import RawTable, read_table
 from segexp.data.roles import FEATURE_ROLES, check_columns, final_roles
 from segexp.data.rules import filter_rows, limit_values, replace_values
 from segexp.data.sources import Progress
-from segexp.data.transactions import Baskets, load_baskets, load_customers
+from segexp.data.transactions import Baskets, Customers, load_baskets, load_customers
 from segexp.errors import ConfigError, DataError
 
 MAX_LEVELS = 50  # levels of a categorical column that a schema lists

@@ -68,7 +68,9 @@ CUSTOMER_SUMS = (
     "first", "last", "days", "orders", "lines", "units", "pieces", "first_units", "returned",
     "hold_days", "hold_orders", "hold_units",
 )  # fmt: skip
-COUNT_TYPES = dict.fromkeys(("rule", "lines", "surplus", "units", "first", "last", "before", "latest"), "int64") | {
+COUNT_TYPES = dict.fromkeys(
+    ("rule", "lines", "surplus", "units", "first", "last", "before", "latest"), "int64"
+) | {
     "units": TEXT,  # 64 bits do not hold the amounts of all customers
 }
 DATE_TYPES = {"two_way": "int64", "clear": "int64"}
@@ -159,7 +161,8 @@ def _two_way(lines: pd.DataFrame, task: _Task) -> pd.DataFrame:
         return _empty(DATE_TYPES)
     with _opened(lines, task) as opened:
         query = two_way_query(opened, task.reading)
-        return opened.connection.sql(query).to_arrow_table().to_pandas().astype(DATE_TYPES)
+        found: pd.DataFrame = opened.connection.sql(query).to_arrow_table().to_pandas()
+    return found.astype(DATE_TYPES)
 
 
 def _dask() -> Any:

@@ -39,7 +39,7 @@ BACK = ("cancelled", "returned")  # rules about what takes something back
 WHOLE = r"-?[0-9]{1,18}"  # names that sort as numbers
 USED = 0  # the code of the lines that no rule takes out
 ZONE = "( ?[+-][0-9]{2}(:?[0-9]{2})?|Z)$"  # what ends a moment with a zone
-SHORT_DATES = ("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%d.%m.%Y", "%m/%d/%Y")
+SHORT_DATES = ("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y")
 TIMES = ("", " %H:%M", " %H:%M:%S")
 TWO_WAYS = "^([0-9]{1,2})[-/ ]([0-9]{1,2})[-/ ][0-9]{4}"  # day or month first; with dots: day
 LATEST_TWO_WAY = 12  # of the days of a month
@@ -318,8 +318,7 @@ def _unread(
     cells = _cells_of(opened, reading, rules, code)
     # The same ones whatever the order of the lines.
     rows = opened.connection.execute(
-        f"SELECT DISTINCT c0 FROM ({cells.relation}) WHERE failed "
-        f"ORDER BY c0 LIMIT {MAX_EXAMPLES}"
+        f"SELECT DISTINCT c0 FROM ({cells.relation}) WHERE failed ORDER BY c0 LIMIT {MAX_EXAMPLES}"
     ).fetchall()
     shown = f", e.g. {', '.join(repr(row[0]) for row in rows)}" if rows else ""
     if not rows or rule.key != "invalid" or rule.name == "order":
@@ -363,12 +362,14 @@ def _what_reads(cells: OpenLog, reading: Reading, rule: Rule, column: str) -> st
         n_read = _counts(cells, other, rule, column)[1]
         if n_read > best:
             words, best = [said], n_read
-        elif n_read == best and words:
+        elif n_read == best and words and "%" in said:
             words.append(said)
+    reads = f"{' or '.join(words[:2])} reads {'them' if best == total else f'{best} of {total}'}"
     if rule.name != "date" and _all_failed(cells, "[+-]?[0-9]{1,3}([.,][0-9]{3})+"):
-        return "they seem to hold thousands separators; take these out of the log"
+        told = "they seem to hold thousands separators; take these out of the log"
+        return f"{told}; if not, {reads}" if words else told
     if words:
-        return f"{' or '.join(words[:2])} reads {'them' if best == total else f'{best} of {total}'}"
+        return reads
     if rule.name == "date" and _all_failed(cells, r"[2-6][0-9]{4}([.,][0-9]+)?"):
         return (
             "they look like the serial numbers that Excel makes of dates; save the column as dates "

@@ -83,17 +83,6 @@ def render(figure: Figure) -> dict[str, bytes]:
         return {kind: _saved(figure, kind) for kind in _METADATA}
 
 
-def render_light(figure: Figure, most: int) -> dict[str, bytes]:
-    """Return a figure as ``{"svg": ...}``, with its PNG where the SVG has more than ``most`` bytes.
-
-    For a page that shows small drawings as SVG and others as PNG: half of them are drawn once.
-    """
-    with matplotlib.rc_context(LOOK):
-        _settle(figure)
-        found = {"svg": _saved(figure, "svg")}
-        return found if len(found["svg"]) <= most else found | {"png": _saved(figure, "png")}
-
-
 _METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None}}
 
 

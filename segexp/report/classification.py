@@ -36,11 +36,10 @@ from segexp.explanations import (
     value_ranks,
 )
 from segexp.figures import classification as figures
-from segexp.figures.look import render_light
+from segexp.figures.look import render
 from segexp.metrics import METRICS, N_BINS, metric_by_name, score
 from segexp.plan import recorded_config
 from segexp.report.page import (
-    MOST_SVG,
     Block,
     Cell,
     Details,
@@ -309,7 +308,7 @@ def _judged_words(n: int, split: Mapping[str, Any]) -> str:
 
 
 def _figure(name: str, drawn: Drawing, alt: str, caption: str) -> Figure:
-    return Figure(name, render_light(drawn, MOST_SVG), alt, caption)
+    return Figure(name, render(drawn), alt, caption)
 
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:

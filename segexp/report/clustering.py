@@ -17,12 +17,11 @@ from scipy import sparse
 import segexp.figures.clustering as curves
 import segexp.figures.segments as figures
 import segexp.runs as runs
-from segexp.figures.look import render_light
+from segexp.figures.look import render
 from segexp.figures.responses import response_rates_figure
 from segexp.figures.rfm import segment_bars
 from segexp.metrics import CLUSTER_METRICS, METRICS
 from segexp.report.page import (
-    MOST_SVG,
     Block,
     Cell,
     Details,
@@ -875,7 +874,7 @@ def _figure(
 
 def _drawn(name: str, make: Callable[[], Drawn], alt: str, caption: str) -> Block:
     try:
-        return Figure(name, render_light(make(), MOST_SVG), alt, caption)
+        return Figure(name, render(make()), alt, caption)
     except Exception as error:  # a run from elsewhere may hold anything
         logger.debug("figure %s", name, exc_info=True)
         return Text(f"The figure {name} cannot be drawn ({type(error).__name__}).", "note")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import segexp.runs as runs
 from segexp.data_profile import KINDS, cut_name, farthest, measured, outlier_share, pairs, say
 from segexp.report.page import (
-    MOST_SVG,
     Block,
     Cell,
     Code,
@@ -179,9 +178,9 @@ def _in_words(profile: Mapping[str, Any]) -> list[Block]:
 
 
 def _figure(name: str, figure: matplotlib.figure.Figure, alt: str, caption: str) -> Figure:
-    from segexp.figures.look import render_light
+    from segexp.figures.look import render
 
-    return Figure(name, render_light(figure, MOST_SVG), alt, caption)
+    return Figure(name, render(figure), alt, caption)
 
 
 def _columns(profile: Mapping[str, Any]) -> list[Block]:

@@ -231,6 +231,21 @@ class Section:
 # ---- the page ----------------------------------------------------------------------------------
 
 
+def pictures(sections: Iterable[Section]) -> dict[str, bytes]:
+    """Return the figures of sections as file name -> content, SVG and PNG."""
+    found: dict[str, bytes] = {}
+    for section in sections:
+        waiting = list(section.blocks)
+        while waiting:
+            block = waiting.pop(0)
+            if isinstance(block, Figure) and not isinstance(block.content, bytes):
+                found |= {f"{block.name}.{kind}": made for kind, made in block.content.items()}
+            elif isinstance(block, Details):
+                waiting += block.blocks
+        found |= pictures(section.children)
+    return found
+
+
 def render_page(
     title: str,
     sections: Sequence[Section],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import segexp.runs as runs
 from segexp.errors import ConfigError, RunError, did_you_mean
 from segexp.report.baskets import basket_sections
-from segexp.report.page import Cell, Code, Ranking, Section, Table, Text, render_page
+from segexp.report.page import Cell, Code, Ranking, Section, Table, Text, pictures, render_page
 from segexp.report.search import search_sections
 from segexp.report.source import Source, one_line
 from segexp.report.summary import SYNTHETIC, summary_section
@@ -70,6 +70,17 @@ def report(
             source = Source.open(path)
             return _page(source, run_sections(source, names, muted))
     return _report_of_several(several, folder)
+
+
+def report_figures(path: Path, names: Mapping[str, str] | None = None) -> dict[str, bytes]:
+    """Return the figures of the report of a run as file name -> content, SVG and PNG.
+
+    Raises
+    ------
+    RunError
+        If there is no run, or its manifest cannot be used.
+    """
+    return pictures(run_sections(Source.open(path), names))
 
 
 # ---- a run -------------------------------------------------------------------------------------
