@@ -905,7 +905,7 @@ def _describe_table(
     """Write what a report says of the customers: columns, known segments, some rows as they are."""
     if dataset.baskets is not None:
         return
-    labels, names = (found.labels, found.names) if found else (None, ())
+    labels, names = (found.labels, found.names) if found and found.names else (None, ())
     seed = config.run.split_seed
     told = profile_table(
         dataset.X, dataset.y, dataset.segments, labels=labels, names=names, seed=seed

@@ -210,7 +210,7 @@ def test_revenue_and_responses_are_facts(folder: Path) -> None:
     assert facts["outcome 1"] == "40.0% (28.0% to 54.0%), 2.67 times that of all"
 
 
-@pytest.mark.parametrize("name", [runs.SAMPLE, runs.SURROGATE, runs.CUSTOMERS])
+@pytest.mark.parametrize("name", [runs.SAMPLE, runs.CUSTOMERS])
 def test_what_is_missing_is_said(folder: Path, name: str) -> None:
     (folder / name).unlink()
     assert [card.title for card in cards_of(folder)] == CORNERS

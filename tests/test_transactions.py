@@ -897,7 +897,7 @@ def test_dask_reads_a_column_called_key(tmp_path):
     assert counts(found)["duplicates"] == 1
 
 
-@pytest.mark.parametrize("kind", ["float64", "Int64", pd.ArrowDtype(pa.decimal128(9, 2))])
+@pytest.mark.parametrize("kind", ["float64", "Int64", pd.ArrowDtype(pa.decimal128(21, 2))])
 def test_dask_compares_lines_of_parquet_by_their_types(tmp_path, kind):
     lines = typed().assign(n=2, price=[1, 2, 4, 6, 3])
     lines = pd.concat([lines, lines[:2]], ignore_index=True).astype({"n": kind, "price": kind})
