@@ -319,8 +319,8 @@ def name_segments(
         is_own = own_names if own_names is not None else not segment.isdecimal()
         if segment not in names and (is_own or segment == NOISE):
             names[segment] = UNASSIGNED if segment == NOISE else segment
-    if len({name.casefold() for name in names.values()}) < len(names):
-        twice = next(n for n, count in Counter(names.values()).items() if count > 1)
+    counts = Counter(name.casefold() for name in names.values())
+    if twice := next((n for n in (given or {}).values() if counts[n.casefold()] > 1), None):
         raise ConfigError(f"two segments would be called {twice!r}; give them different names")
     made = _Names(profile, markers, _Speech.of(profile, labels), most)
     names |= made.name([s for s in markers if s not in names], list(names.values()))

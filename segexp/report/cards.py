@@ -156,7 +156,7 @@ class _Deck:
         except DataError:
             return None
         # Rules of other segments would be believed.
-        return rules if set(rules.names) == set(self.rows) else None
+        return rules if {*rules.names, NOISE} == {*self.rows, NOISE} else None
 
     @cached_property
     def _queries(self) -> dict[str, str]:
@@ -349,11 +349,15 @@ class _Deck:
         n = sum(rule.n for rule in own)
         hits = sum(rule.n * rule.purity for rule in own if rule.n)
         said = self.rules.words()[segment]
+        n_all = sum(float(row["n"]) for row in self.rows.values())
+        drawn = min(1.0, self.rules.n / max(1.0, n_all))
+        among = "" if drawn == 1 else f", of a sample of {self.rules.n:,} customers"
+        found = min(1.0, hits / max(1.0, drawn * float(self.rows[segment]["n"])))
         blocks: list[Block] = [
             Text(
                 f"Rule: {said}. It holds for {n:,} customers, {_percent(hits / max(1, n))} of whom "
-                f"are in the segment; these are {_percent(hits / max(1, self.rows[segment]['n']))} "
-                f"of the segment (in-sample)."
+                f"are in the segment; these are {_percent(found)} of the segment "
+                f"(in-sample{among})."
             )
         ]
         blocks.append(Code(self._where[segment], "sql", "SQL, after WHERE"))
@@ -494,9 +498,8 @@ class _Deck:
         needed = {"row", "true", "predicted", column}
         if predictions is None or not needed <= set(predictions.columns):
             return own.iloc[:0], "The model gives no probabilities, so nobody is most typical."
-        right = predictions[
-            (predictions["true"] == segment) & (predictions["predicted"] == segment)
-        ].drop_duplicates("row")
+        first = predictions.drop_duplicates("row")  # of the repeats
+        right = first[(first["true"] == segment) & (first["predicted"] == segment)]
         sure = own.merge(
             right[["row", column]].rename(columns={column: "probability"}), on="row", how="inner"
         ).sort_values(["probability", "row"], ascending=[False, True], kind="stable")
