@@ -438,7 +438,7 @@ def test_a_stored_notebook_is_whole_and_tells_nothing_of_a_machine(name, builder
 
 
 @pytest.mark.parametrize(
-    "output", ["/Users/somebody/x", "20260102T030405Z-run", "<object at 0x7f12345678>"]
+    "output", ["/private/somebody/x", "20260102T030405Z-run", "<object at 0x7f12345678>"]
 )
 def test_a_notebook_that_tells_of_a_machine_is_not_written(output, builder):
     import nbformat

@@ -232,7 +232,7 @@ def without_places(command: str) -> str:
 
     Examples
     --------
-    >>> without_places("segexp run dataset=mall run.outputs=/home/me/runs")
+    >>> without_places("segexp run dataset=mall run.outputs=/data/runs")
     'segexp run dataset=mall'
     """
     try:
