@@ -719,6 +719,17 @@ def predictions_table(
     return pd.concat(parts).sort_values(["repeat", "row"], ignore_index=True)
 
 
+def timings_table(folds: Sequence[Any]) -> pd.DataFrame:
+    """Return ``repeat, fold, fit_seconds, predict_seconds`` of folds, whatever was judged there."""
+    return pd.DataFrame(
+        [
+            (f.split.repeat, f.split.fold, round(f.fit_seconds, 4), round(f.predict_seconds, 4))
+            for f in folds
+        ],
+        columns=["repeat", "fold", "fit_seconds", "predict_seconds"],
+    )
+
+
 def importance_table(results: Sequence[FoldResult]) -> pd.DataFrame:
     """Return ``kind, feature, mean, std`` over folds, most important first within a kind.
 

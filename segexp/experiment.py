@@ -56,6 +56,7 @@ from segexp.evaluation import (
     make_splits,
     peak_memory_mb,
     predictions_table,
+    timings_table,
 )
 from segexp.marketing import Marketing, purchases, responses
 from segexp.metrics import jackknife_group_count, jackknife_standard_errors, summarise
@@ -827,7 +828,7 @@ def _write_folds(
     if folds:
         writer.write_parquet(runs.PREDICTIONS, predictions_table(folds, y, dataset.ids, segments))
         writer.write_csv(runs.SCORES, scores)
-        writer.write_csv(runs.TIMINGS, _timings(folds))
+        writer.write_csv(runs.TIMINGS, timings_table(folds))
     return scores
 
 
@@ -884,16 +885,6 @@ def missed(
                 n = int(beyond.sum())
                 found.append(f"{name} is {word} {bounds[key]:g} on {n} of {len(values)} folds")
     return found
-
-
-def _timings(results: Sequence[FoldResult]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            (r.split.repeat, r.split.fold, round(r.fit_seconds, 4), round(r.predict_seconds, 4))
-            for r in results
-        ],
-        columns=["repeat", "fold", "fit_seconds", "predict_seconds"],
-    )
 
 
 def _describe_table(

@@ -19,7 +19,7 @@ import segexp.runs as runs
 from segexp.cli import main
 from segexp.cli.report import execute
 from segexp.errors import ConfigError, RunError
-from segexp.report.page import Section, Text
+from segexp.report.page import Details, Figure, Section, Text, pictures
 from segexp.report.report import REPORT, report
 from segexp.report.source import Source
 from segexp.report.technical import without_places
@@ -468,6 +468,20 @@ def test_another_file_is_not_replaced_unless_forced(quick, tree, tmp_path):
     with pytest.raises(ConfigError, match="--force"):
         execute([str(tree)], str(page), None, (), None, False)
     assert execute([str(tree)], str(page), None, (), None, True) == 0
+
+
+def test_figures_are_found_behind_folds_and_in_parts_of_sections():
+    both = {"svg": b"<svg/>", "png": b"png"}
+    part = Section("part", "Part", [Details("more", [Figure("b", both, "b")])])
+    found = pictures([Section("all", "All", [Figure("a", both, "a")], [part])])
+    assert set(found) == {"a.svg", "a.png", "b.svg", "b.png"}
+    assert found["b.png"] == b"png"
+
+
+def test_a_folder_with_files_gets_no_figures_unless_forced(quick, tree, tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="holds files already"):
+        execute([str(tree)], None, None, (), str(tmp_path), False)
 
 
 def test_several_directories_need_a_file(tree):

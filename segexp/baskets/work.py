@@ -31,7 +31,7 @@ from segexp.config.schema import ExperimentConfig
 from segexp.data.loading import Dataset
 from segexp.engine import Engine
 from segexp.errors import DataError
-from segexp.evaluation import Split
+from segexp.evaluation import Split, timings_table
 from segexp.figures.look import render
 from segexp.metrics import summarise
 from segexp.runs import RunWriter
@@ -224,7 +224,7 @@ class BasketWork:
         scores = scores_table(folds)
         self._writer.write_csv(runs.SCORES, scores)
         self._writer.write_json(runs.SUMMARY, summarise(scores))
-        self._writer.write_csv(runs.TIMINGS, _timings(folds))
+        self._writer.write_csv(runs.TIMINGS, timings_table(folds))
 
     async def _write_rules(
         self,
@@ -284,16 +284,6 @@ def scores_table(folds: Sequence[BasketFold]) -> pd.DataFrame:
             for metric, value in fold.judged.values.items()
         ],
         columns=["repeat", "fold", "metric", "value"],
-    )
-
-
-def _timings(folds: Sequence[BasketFold]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            (f.split.repeat, f.split.fold, round(f.fit_seconds, 4), round(f.predict_seconds, 4))
-            for f in folds
-        ],
-        columns=["repeat", "fold", "fit_seconds", "predict_seconds"],
     )
 
 

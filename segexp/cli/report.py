@@ -49,8 +49,8 @@ def execute(
 
     if not paths:
         raise ConfigError("name a run directory: segexp report outputs/demo/RUN")
-    if figures is not None and len(paths) > 1:
-        raise ConfigError("--figures is for the figures of one run; name one directory")
+    if figures is not None:
+        _check_figures(paths, Path(figures), force=force)
     if output is None and len(paths) > 1:
         raise ConfigError("a report of several directories needs a file: -o report.html")
     folders = [Path(path) for path in paths]
@@ -75,6 +75,15 @@ def execute(
             write_whole(Path(figures) / name, picture)
         say(clean(f"{len(drawn)} figures written to {figures}"))
     return 0
+
+
+def _check_figures(paths: Sequence[str], folder: Path, *, force: bool) -> None:
+    from segexp.runs import is_sweep
+
+    if len(paths) > 1 or is_sweep(Path(paths[0])):
+        raise ConfigError("--figures is for the figures of one run; name its directory")
+    if not force and folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} holds files already; name another folder, or say --force")
 
 
 def make_folder(folder: Path) -> None:

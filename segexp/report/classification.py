@@ -883,7 +883,10 @@ def with_intervals(
 
 def _rest_words(permutation: pd.DataFrame, label: str) -> str:
     names = permutation.loc[permutation["low"].fillna(permutation["mean"]) > 0, "feature"].tolist()
-    none = len(permutation) - len(names)
+    untested = bool(permutation["low"].isna().all())  # one split has no interval
+    none = 0 if untested else len(permutation) - len(names)
+    if not names and untested:
+        return f"No single column makes a difference to {label} on this split."
     if not names:
         return f"No single column makes a difference to {label} that its folds agree on."
     words = f"The predictions rest most on {_listed(names[:3])}."

@@ -19,7 +19,7 @@ from segexp.config.schema import ExperimentConfig
 from segexp.data.loading import Dataset
 from segexp.engine import Engine
 from segexp.errors import ConfigError
-from segexp.evaluation import Split
+from segexp.evaluation import Split, timings_table
 from segexp.figures.look import render
 from segexp.metrics import summarise
 from segexp.runs import RunWriter, without_nan
@@ -313,7 +313,7 @@ class ValueWork:
         writer.write_parquet(runs.PREDICTIONS, folds_table(own, self._ids))
         writer.write_csv(runs.SCORES, scores)
         writer.write_json(runs.SUMMARY, without_nan(summarise(scores)))
-        writer.write_csv(runs.TIMINGS, _timings(own))
+        writer.write_csv(runs.TIMINGS, timings_table(own))
         if baselines:
             tables = [scores_table(f).assign(baseline=name) for name, f in baselines.items()]
             columns = ["baseline", "repeat", "fold", "metric", "value"]
@@ -360,13 +360,3 @@ def _describe_folds(folds: Sequence[ValueFold]) -> list[dict[str, Any]]:
         }
         for fold in folds
     ]
-
-
-def _timings(folds: Sequence[ValueFold]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            (f.split.repeat, f.split.fold, round(f.fit_seconds, 4), round(f.predict_seconds, 4))
-            for f in folds
-        ],
-        columns=["repeat", "fold", "fit_seconds", "predict_seconds"],
-    )
