@@ -545,9 +545,40 @@ def _limited_threads(threads: int) -> AbstractContextManager[Any]:
     return _controller(len(sys.modules)).limit(limits=threads)
 
 
+class _Canceller:
+    """Answers Ctrl-C by cancelling a task at the loop's next turn."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self.is_due = False  # Ctrl-C came, and the loop may not have had a turn since
+
+    def __call__(self, number: int, frame: object) -> None:
+        # An exception out of nowhere could lose a turn of the loop, which then waits for ever.
+        self.is_due = True
+        self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+
+@contextmanager
+def cancelled_by_interrupt(task: asyncio.Task[Any]) -> Iterator[None]:
+    """Let Ctrl-C cancel a task, in the main thread and where nobody else takes it.
+
+    What an engine runs in this process is stopped at once, by a KeyboardInterrupt out of the loop.
+    """
+    former = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or former is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _Canceller(task))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C stop what runs here; asyncio's own handler waits for the loop's next turn."""
+    """Let Ctrl-C stop what runs here, which would not wait for the loop's next turn."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -557,6 +588,9 @@ def _interruptible() -> Iterator[None]:
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if isinstance(former, _Canceller) and former.is_due:
+            former.is_due = False
+            raise KeyboardInterrupt
         yield
     finally:
         signal.signal(signal.SIGINT, former)

@@ -9,9 +9,7 @@ import json
 import logging
 import platform
 import shlex
-import signal
 import subprocess
-import threading
 import time
 import uuid
 import warnings
@@ -36,7 +34,7 @@ from segexp.config.schema import UNPREPARED, EvaluationConfig, ExperimentConfig
 from segexp.data.findings import Finding
 from segexp.data.loading import Dataset, load_dataset, schema_of, segment_counts
 from segexp.data_profile import profile_table
-from segexp.engine import Engine, Shared, open_engine
+from segexp.engine import Engine, Shared, cancelled_by_interrupt, open_engine
 from segexp.errors import ConfigError, DataError, RunError
 from segexp.evaluation import (
     Codes,
@@ -191,26 +189,14 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         task = loop.create_task(noting())
-        former = signal.getsignal(signal.SIGINT)
-        own = former is signal.default_int_handler
-        own = own and threading.current_thread() is threading.main_thread()
-
-        def stop(number: int, frame: object) -> None:
-            # An exception out of nowhere could lose a turn of the loop, which then waits for ever.
-            loop.call_soon_threadsafe(task.cancel)
-
-        if own:
-            signal.signal(signal.SIGINT, stop)
-        try:
-            return loop.run_until_complete(task)
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            task.cancel()
-            with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
-                loop.run_until_complete(task)
-            raise KeyboardInterrupt(*said) from None
-        finally:
-            if own:
-                signal.signal(signal.SIGINT, former)
+        with cancelled_by_interrupt(task):
+            try:
+                return loop.run_until_complete(task)
+            except (KeyboardInterrupt, asyncio.CancelledError):
+                task.cancel()
+                with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+                    loop.run_until_complete(task)
+                raise KeyboardInterrupt(*said) from None
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,25 @@ def test_ctrl_c_interrupts_what_runs_here() -> None:
     assert b"KeyboardInterrupt" in done.stderr and time.monotonic() - start < 15
 
 
+def test_ctrl_c_just_before_a_task_begins_here_is_not_lost() -> None:
+    code = (
+        "import asyncio, os, signal, time\n"
+        "from segexp.config.schema import EngineConfig\n"
+        "from segexp.engine import open_engine\n"
+        "from segexp.experiment import run_to_end\n"
+        "async def main():\n"
+        "    async with open_engine(EngineConfig('local', 1, 1, None)) as engine:\n"
+        "        task = asyncio.ensure_future(engine.run(time.sleep, 30))\n"
+        "        await asyncio.sleep(0)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        await task\n"
+        "run_to_end(main())\n"
+    )
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert b"KeyboardInterrupt" in done.stderr and time.monotonic() - start < 25
+
+
 # In processes
 
 
