@@ -76,7 +76,7 @@ def generate(n_lines: int, file: Path) -> None:
         COPY (
             SELECT CAST(hash(ord + {SEED}) % {max(n_lines // LINES_PER_CUSTOMER, 1)} AS BIGINT)
                        AS customer,
-                   ord AS "order",
+                   CAST(ord AS BIGINT) AS "order",
                    TIMESTAMP '2020-01-01' + to_seconds(CAST(ord * 94608000.0 / {n_lines} * 4
                        AS BIGINT)) AS date,
                    CAST(1 + hash(line * 5 + {SEED}) % 6 AS INTEGER) AS quantity,

@@ -13,7 +13,7 @@ from typing import Any
 
 from segexp.config.options import read_yaml
 from segexp.errors import ConfigError, did_you_mean
-from segexp.segment_names import AVERAGE, HIGH, LOW
+from segexp.segment_names import AVERAGE, HIGH, LOW, RATHER_HIGH, RATHER_LOW
 
 CATALOGUE = "actions.yaml"
 LEVELS = (HIGH, AVERAGE, LOW)
@@ -23,6 +23,7 @@ RISKS = ("likely gone", "at risk", "active")
 _ASKED: dict[str, tuple[str, ...]] = {
     "segment": (), "value": VALUES, "risk": RISKS, "response": LEVELS,
 }  # fmt: skip
+_RATHER = {RATHER_HIGH: HIGH, RATHER_LOW: LOW}  # a rule that asks for high takes rather high too
 _SECTIONS = ("concepts", "rules", "default")
 
 
@@ -33,6 +34,7 @@ class Action:
     title: str
     do: str
     because: str = ""  # the conditions that held; empty for the default
+    against: str = ""  # what the columns say against the name that the action was chosen by
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ActionRule:
     when: Mapping[str, tuple[str, ...]]  # what is asked for -> the answers that will do
     title: str
     do: str
+    expect: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # concept -> levels
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,10 @@ class Catalogue:
             if all(
                 names & {name.casefold() for name in answers}
                 if asked == "segment"
-                else known.get(asked) in answers
+                else _is_one_of(known.get(asked), answers)
                 for asked, answers in rule.when.items()
             ):
-                return Action(rule.title, rule.do, _because(rule, known))
+                return Action(rule.title, rule.do, _because(rule, known), _against(rule, known))
         return self.default
 
     def _known(self, facts: SegmentFacts) -> dict[str, str]:
@@ -105,6 +108,20 @@ class Catalogue:
                 known[concept] = marked[0] if marked else AVERAGE
         own = {"value": facts.value, "risk": facts.risk, "response": facts.response}
         return known | {asked: answer for asked, answer in own.items() if answer is not None}
+
+
+def _is_one_of(level: str | None, answers: Sequence[str]) -> bool:
+    return level is not None and (level in answers or _RATHER.get(level) in answers)
+
+
+def _against(rule: ActionRule, known: Mapping[str, str]) -> str:
+    """Say which columns are not as the name of the segment lets one expect."""
+    said = [
+        f"{concept} is {known[concept]}"
+        for concept, levels in rule.expect.items()
+        if concept in known and not _is_one_of(known[concept], levels)
+    ]
+    return " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))
 
 
 def _because(rule: ActionRule, known: Mapping[str, str]) -> str:
@@ -193,29 +210,38 @@ def _rules(
         raise ConfigError(f"{path}: rules must be a list, got {type(given).__name__}")
     for number, rule in enumerate(given, 1):
         where = f"{path}: rule {number}"
-        _check_keys(where, rule, ("when", "title", "do"))
+        _check_keys(where, rule, ("when", "title", "do"), optional=("expect",))
         when = rule["when"]
         if not isinstance(when, dict) or not when:
             raise ConfigError(f"{where}: when must hold one condition or more, got {when!r:.40}")
         asked = {str(key): _answers(where, str(key), when[key], concepts) for key in when}
-        yield ActionRule(asked, _text(where, rule, "title"), _text(where, rule, "do"))
+        expect = rule.get("expect", {})
+        if not isinstance(expect, dict):
+            raise ConfigError(f"{where}: expect must map concepts to levels, got {expect!r:.40}")
+        expected = {
+            str(key): _answers(where, str(key), expect[key], concepts, "expect") for key in expect
+        }
+        yield ActionRule(asked, _text(where, rule, "title"), _text(where, rule, "do"), expected)
 
 
-def _answers(where: str, asked: str, answers: Any, concepts: Mapping[str, Any]) -> tuple[str, ...]:
-    if asked not in _ASKED and asked not in concepts:
-        known = [*_ASKED, *concepts]
+def _answers(
+    where: str, asked: str, answers: Any, concepts: Mapping[str, Any], of: str = "when"
+) -> tuple[str, ...]:
+    own = _ASKED if of == "when" else {}
+    if asked not in own and asked not in concepts:
+        known = [*own, *concepts]
         raise ConfigError(
-            f"{where}: when.{asked} is no concept{did_you_mean(asked, known)}; "
+            f"{where}: {of}.{asked} is no concept{did_you_mean(asked, known)}; "
             f"known: {', '.join(known)}"
         )
-    allowed = _ASKED.get(asked, LEVELS)
+    allowed = own.get(asked, LEVELS)
     found = tuple(str(answer) for answer in _listed(answers) if answer is not None)
     if not found:
-        raise ConfigError(f"{where}: when.{asked} names no answer")
+        raise ConfigError(f"{where}: {of}.{asked} names no answer")
     for answer in found:
         if allowed and answer not in allowed:
             raise ConfigError(
-                f"{where}: when.{asked} must be one of {', '.join(allowed)}, "
+                f"{where}: {of}.{asked} must be one of {', '.join(allowed)}, "
                 f"got {answer!r}{did_you_mean(answer, allowed)}"
             )
     return found
@@ -227,12 +253,13 @@ def _default(path: Path, content: Mapping[str, Any]) -> Action:
     return Action(_text(where, given, "title"), _text(where, given, "do"))
 
 
-def _check_keys(where: str, given: Any, keys: Sequence[str]) -> None:
+def _check_keys(where: str, given: Any, keys: Sequence[str], optional: Sequence[str] = ()) -> None:
     if not isinstance(given, dict):
         raise ConfigError(f"{where} must hold {', '.join(keys)}, got {given!r:.40}")
+    known = [*keys, *optional]
     for key in given:
-        if key not in keys:
-            raise ConfigError(f"{where} has an unknown key {key!r}{did_you_mean(key, keys)}")
+        if key not in known:
+            raise ConfigError(f"{where} has an unknown key {key!r}{did_you_mean(key, known)}")
     for key in keys:
         if key not in given:
             raise ConfigError(f"{where} lacks {key}")

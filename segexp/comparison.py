@@ -861,7 +861,11 @@ def _why_apart(own: _Key, groups: Mapping[_Key, Sequence[Entry]]) -> str:
         kind = "synthetic" if own.synthetic else "real"
         reasons.append(f"these customers are {kind}, the others are not")
     if any(key.fingerprint != own.fingerprint for key in same_name):
-        reasons.append(f"other data under the same name (fingerprint {own.fingerprint[:12]})")
+        places = {repr(_place_of(entries)) for entries in groups.values()}
+        where = f", {place}" if len(places) > 1 and (place := _place_of(groups[own])) else ""
+        reasons.append(
+            f"other data under the same name (fingerprint {own.fingerprint[:12]}{where})"
+        )
     if any(key.split != own.split for key in same_data):
         folds = _folds_text(groups[own][0].manifest["split"])
         reasons.append(f"judged on other folds ({folds}; split {own.split[:8]})")
@@ -880,6 +884,20 @@ def _why_apart(own: _Key, groups: Mapping[_Key, Sequence[Entry]]) -> str:
     if any(key.kind != own.kind for key in same_data):
         reasons.append(_RANKED[own.kind])
     return "; ".join(reasons)
+
+
+def _place_of(entries: Sequence[Entry]) -> str:
+    """Return the file or files of the data of a table; "" where they are several, or none."""
+    found = {_shown_path(entry.config.get(_PATH)) for entry in entries}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _shown_path(path: Any) -> str:
+    """Return a path, or several, as seen from the working directory."""
+    paths = path if isinstance(path, list) else [path] if path else []
+    return ", ".join(
+        os.path.relpath(one) if Path(one).is_absolute() else one for one in map(str, paths)
+    )
 
 
 def _segments_text(segments: Mapping[str, int]) -> str:
@@ -1021,6 +1039,7 @@ def _baselines_of(entries: Sequence[Entry], metric: Metric) -> list[Entry]:
 
 # They say where and with how many processes a run was made, not what it found.
 _NO_MATTER = ("run.outputs", "engine.")
+_PATH = "dataset.path"  # shown, as rows are not to look equal, though files with one content are
 # Besides: what is shown or kept, and where a file lies; its fingerprint says what is in it.
 _HIDDEN = (*_NO_MATTER, "run.", "evaluation.", "dataset.path", "dataset.source", "dataset.licence",
            "dataset.downloads", "dataset.url")  # fmt: skip
@@ -1164,7 +1183,7 @@ def _varying(configs: Sequence[Mapping[str, Any]], all_keys: bool) -> list[dict[
         return [{key: c[key] for key in differing if key in c} for c in configs]
     varying: list[dict[str, Any]] = [{} for _ in configs]
     for key in differing:
-        if key.startswith(_HIDDEN):
+        if key.startswith(_HIDDEN) and key != _PATH:
             continue
         group = key.partition(".")[0]
         siblings: dict[str, list[int]] = {}
@@ -1177,7 +1196,7 @@ def _varying(configs: Sequence[Mapping[str, Any]], all_keys: bool) -> list[dict[
             if any(value != values[0] for value in values):
                 for number, value in zip(numbers, values, strict=True):
                     if value is not absent:
-                        varying[number][key] = value
+                        varying[number][key] = _shown_path(value) if key == _PATH else value
     return varying
 
 

@@ -136,9 +136,9 @@ def profile_table(
     squared of Kelley (1935, PNAS 21) in a Kruskal-Wallis test. The last two go from 0 to 1. Cells
     that are missing in either column are left out.
 
-    A pattern of missing cells is an association of 0.1 or more, beyond chance at the level .001,
-    of what is missing in a column with the segments, with the values of another column, or with
-    what is missing there.
+    A pattern of missing cells is an association, beyond chance at the level .001, of what is
+    missing in a column with the segments, with the values of another column, or with what is
+    missing there; the 20 strongest are kept, weak ones too.
 
     What a feature tells about segments is ranked by ``share``: how much of the uncertainty
     (entropy) about the segment goes once the feature is known, alone: the uncertainty coefficient
@@ -756,7 +756,7 @@ def _missing_patterns(
         for column in columns
         if min((~column.known).sum(), column.known.sum()) >= LEAST_MISSING
         for pattern in _patterns_of(column, columns, segments)
-        if pattern["value"] >= MISSING_PATTERN and pattern["p_value"] < SIGNIFICANCE
+        if pattern["value"] > 0 and pattern["p_value"] < SIGNIFICANCE
     ]
     found.sort(key=lambda pattern: -pattern["value"])
     return found[:20]
@@ -926,7 +926,8 @@ def _say_missing(profile: Mapping[str, Any]) -> Iterator[str]:
         also = [f"{cut_name(entry['name'])} in {entry['missing_share']:.0%}" for entry in others]
         said = f"{cut_name(first['name'])} is missing in {first['missing_share']:.0%} of the rows"
         yield f"{', '.join([said, *also])}."
-    for pattern in profile["missing"]["patterns"][:1]:
+    patterns = profile["missing"]["patterns"]
+    for pattern in [one for one in patterns if one["value"] >= MISSING_PATTERN][:1]:
         with_what = {
             "segment": "it depends on the segment",
             "values": f"it depends on {cut_name(str(pattern['other']))}",

@@ -545,6 +545,11 @@ def _limited_threads(threads: int) -> AbstractContextManager[Any]:
     return _controller(len(sys.modules)).limit(limits=threads)
 
 
+# SIGTERM is answered as Ctrl-C is where somebody, such as the command line, asked for that by
+# Python's own handler.
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
 class _Canceller:
     """Answers Ctrl-C by cancelling a task at the loop's next turn."""
 
@@ -564,16 +569,13 @@ def cancelled_by_interrupt(task: asyncio.Task[Any]) -> Iterator[None]:
 
     What an engine runs in this process is stopped at once, by a KeyboardInterrupt out of the loop.
     """
-    former = signal.getsignal(signal.SIGINT)
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or former is not signal.default_int_handler:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, _Canceller(task))
-    try:
+    former = {number: signal.getsignal(number) for number in _STOPS}
+    taken = [number for number in _STOPS if former[number] is signal.default_int_handler]
+    with _answered(taken, _Canceller(task)):
         yield
-    finally:
-        signal.signal(signal.SIGINT, former)
 
 
 @contextmanager
@@ -582,18 +584,27 @@ def _interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.getsignal(signal.SIGINT)
-    if former in (signal.SIG_IGN, None):
+    former = {number: signal.getsignal(number) for number in _STOPS}
+    taken = [number for number in _STOPS if isinstance(former[number], _Canceller)]
+    if signal.SIGINT not in taken and former[signal.SIGINT] not in (signal.SIG_IGN, None):
+        taken.append(signal.SIGINT)
+    with _answered(taken, signal.default_int_handler):
+        for canceller in former.values():
+            if isinstance(canceller, _Canceller) and canceller.is_due:
+                canceller.is_due = False
+                raise KeyboardInterrupt
         yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _answered(numbers: Sequence[signal.Signals], handler: Callable[..., Any]) -> Iterator[None]:
+    """Answer signals by one handler for a while."""
+    former = {number: signal.signal(number, handler) for number in numbers}
     try:
-        if isinstance(former, _Canceller) and former.is_due:
-            former.is_due = False
-            raise KeyboardInterrupt
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, one in former.items():
+            signal.signal(number, one)
 
 
 def _alarm(timeout_s: float) -> AbstractContextManager[None]:
@@ -682,8 +693,10 @@ def _load(file: _File) -> Any:
 
 
 def _start_worker(driver: int) -> None:
-    # Ctrl-C is sent to every process of a terminal; the driver ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C is sent to every process of a terminal, and SIGTERM by `timeout` to every one of a
+    # group; the driver ends its workers itself.
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=[driver], daemon=True).start()
 
 

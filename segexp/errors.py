@@ -21,6 +21,10 @@ class SegexpError(Exception):
 
     exit_code = 2
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of a traceback: the one line."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(SegexpError):
     """A word, a key or a value of the configuration is wrong."""

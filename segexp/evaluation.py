@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -669,10 +669,15 @@ def fold_scores(
     results: Sequence[FoldResult], y: Codes | None, segments: Sequence[str]
 ) -> pd.DataFrame:
     """Return the long table ``repeat, fold, metric, value`` of stored predictions."""
+    return scores_table((result.split, _scores(result, y, segments)) for result in results)
+
+
+def scores_table(folds: Iterable[tuple[Split, Mapping[str, float]]]) -> pd.DataFrame:
+    """Return ``repeat, fold, metric, value`` of the metrics of folds, whatever was judged there."""
     rows = [
-        (result.split.repeat, result.split.fold, metric, value)
-        for result in results
-        for metric, value in _scores(result, y, segments).items()
+        (split.repeat, split.fold, metric, value)
+        for split, values in folds
+        for metric, value in values.items()
     ]
     return pd.DataFrame(rows, columns=["repeat", "fold", "metric", "value"])
 

@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import copy
 import re
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,16 +45,62 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 OWN = ("row", "id", "target")  # columns of a sample that are no features
-MIN_ROWS = 20  # customers that a mean curve needs
-
 MOST_LEVELS = 12  # categories of a feature that have a place in its curve
-N_QUANTILES = 15  # points of the curve of a number
+N_QUANTILES = 11  # points of the curve of a number
 
 
 class ExplanationError(SegexpError):
     """Why there is no explanation of this kind; a sentence without its full stop."""
 
     exit_code = 1
+
+
+# ---- how long it may take ----------------------------------------------------------------------
+
+
+class _OutOfTimeError(BaseException):
+    """Not an Exception, which a library may catch."""
+
+
+@contextmanager
+def limited(seconds: float, what: str) -> Iterator[None]:
+    """Stop what computes for too long, also inside a library, as a stranger's settings may ask for.
+
+    Parameters
+    ----------
+    seconds : float
+        Of computing, so that it does not matter what else the machine does. Only the main thread
+        of a program on Unix can be stopped.
+    what : str
+        Is said to have been stopped.
+
+    Raises
+    ------
+    ExplanationError
+        After that time.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGPROF"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _OutOfTimeError
+
+    before = signal.signal(signal.SIGPROF, stop)
+    # Again every second: one that comes in a callback of a library is lost.
+    signal.setitimer(signal.ITIMER_PROF, max(seconds, 1e-6), 1.0)
+    try:
+        yield
+    except _OutOfTimeError:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        raise _too_long(what, seconds) from None
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before if before is not None else signal.SIG_DFL)
+
+
+def _too_long(what: str, seconds: float) -> ExplanationError:
+    return ExplanationError(f"{what} take longer than the {seconds:g} seconds that they have")
 
 
 # ---- the sample --------------------------------------------------------------------------------
@@ -204,8 +253,9 @@ def dependence(
     features: Sequence[str],
     n_segments: int,
     *,
-    max_rows: int = 300,
+    max_rows: int = 200,
     seed: int = 0,
+    limit: float = 20.0,
 ) -> list[Dependence]:
     """Mean prediction of a fitted pipeline where one column has the same value for everybody.
 
@@ -218,6 +268,11 @@ def dependence(
         Of more than ``max_rows`` customers a sample is altered.
     features : sequence of str
     n_segments : int
+    max_rows : int
+    seed : int
+        Draws the customers.
+    limit : float
+        Seconds of computing after which no further curve begins.
 
     Returns
     -------
@@ -225,13 +280,20 @@ def dependence(
         A feature without two different values has none. The mean is of the probabilities, or of
         the predicted segments where the model has no probabilities. Where features go together,
         curves average over customers that do not exist (Friedman 2001).
+
+    Raises
+    ------
+    ExplanationError
+        If the curves take longer than ``limit``.
     """
     drawn = X
     if len(X) > max_rows:
         chosen = np.random.default_rng(seed).choice(len(X), max_rows, replace=False)
         drawn = X.iloc[np.sort(chosen)]
-    found = []
+    began, found = time.process_time(), []
     for name in features:
+        if time.process_time() - began > limit:
+            raise _too_long("the predictions of this model", limit)
         places, weights = _grid(X[name])
         if len(places) < 2:
             continue
@@ -245,11 +307,6 @@ def dependence(
         grid = list(values.to_numpy()) if kind_of(values) == "date" else values.tolist()
         found.append(Dependence(name, kind_of(X[name]), grid, means, weights))
     return found
-
-
-def n_values(column: pd.Series[Any]) -> int:
-    """Return how many points the curve of a column has."""
-    return len(_grid(column)[0])
 
 
 def _grid(column: pd.Series[Any]) -> tuple[Codes, Floats]:
@@ -298,7 +355,9 @@ class Contributions:
     n_prepared: int  # features that the model was given
 
 
-def contributions(pipeline: Pipeline, X: pd.DataFrame, n_segments: int) -> Contributions:
+def contributions(
+    pipeline: Pipeline, X: pd.DataFrame, n_segments: int, *, limit: float = 20.0
+) -> Contributions:
     """SHAP values of a fitted LightGBM, XGBoost or linear classifier, by column of the table.
 
     Parameters
@@ -306,6 +365,8 @@ def contributions(pipeline: Pipeline, X: pd.DataFrame, n_segments: int) -> Contr
     pipeline : fitted Pipeline
     X : DataFrame, shape (n, n_features)
     n_segments : int
+    limit : float
+        Seconds of computing.
 
     Returns
     -------
@@ -318,10 +379,10 @@ def contributions(pipeline: Pipeline, X: pd.DataFrame, n_segments: int) -> Contr
     Raises
     ------
     ExplanationError
-        For another model.
+        For another model, or one that takes longer than ``limit``.
     """
     Z = pipeline[:-1].transform(X)
-    raw, method = _raw_contributions(pipeline.steps[-1][1], Z)
+    raw, method = _raw_contributions(pipeline.steps[-1][1], Z, limit)
     classes = np.asarray(pipeline.classes_).astype(int)
     by_segment = np.zeros((len(X), n_segments, raw.shape[2]))
     if raw.shape[1] == 1:  # two segments: what speaks for one speaks against the other
@@ -340,15 +401,17 @@ def contributions(pipeline: Pipeline, X: pd.DataFrame, n_segments: int) -> Contr
     )
 
 
-def _raw_contributions(model: Any, Z: Any) -> tuple[Floats, str]:
+def _raw_contributions(model: Any, Z: Any, limit: float) -> tuple[Floats, str]:
     """Return shape (n, n_classes or 1, n_prepared), and how they were computed."""
     name = type(model).__name__
     if name == "LGBMClassifier":
-        flat = np.asarray(model.predict(Z, pred_contrib=True), dtype=np.float64)
+        flat = _in_parts(lambda part: model.predict(part, pred_contrib=True), Z, limit)
         n_trees = 1 if model.n_classes_ <= 2 else model.n_classes_
         return flat.reshape(len(flat), n_trees, -1)[:, :, :-1], "SHAP values that LightGBM computes"
     if name == "XGBClassifier":
-        return _xgboost(model, Z), "SHAP values that XGBoost computes"
+        return _in_parts(
+            lambda part: _xgboost(model, part), Z, limit
+        ), "SHAP values that XGBoost computes"
     if isinstance(model, LinearClassifierMixin):
         values = np.asarray(Z, dtype=np.float64)
         coefficients = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
@@ -358,6 +421,17 @@ def _raw_contributions(model: Any, Z: Any) -> tuple[Floats, str]:
         f"{name} does not say how much each feature contributes; LightGBM, XGBoost and linear "
         f"models do"
     )
+
+
+def _in_parts(explain: Callable[[Any], Any], Z: Any, limit: float, size: int = 100) -> Floats:
+    """Explain rows part by part, and no more once the time is over."""
+    began, found = time.process_time(), []
+    for first in range(0, Z.shape[0], size):
+        if time.process_time() - began > limit:
+            raise _too_long("the contributions of this model", limit)
+        part = Z.iloc[first : first + size] if hasattr(Z, "iloc") else Z[first : first + size]
+        found.append(np.asarray(explain(part), dtype=np.float64))
+    return np.concatenate(found)
 
 
 def _xgboost(model: Any, Z: Any) -> Floats:
@@ -465,52 +539,33 @@ def value_ranks(X: pd.DataFrame, features: Sequence[str]) -> Floats:
 
 # ---- learning curve ----------------------------------------------------------------------------
 
-# Folds and shares of their training rows, the better plans first.
-PLANS: tuple[tuple[int, tuple[float, ...]], ...] = (
-    (3, (0.1, 0.2, 0.4, 0.7, 1.0)),
-    (3, (0.1, 0.3, 1.0)),
-    (2, (0.15, 0.4, 1.0)),
-)
+N_FOLDS = 3  # of a learning curve
+SHARES = (0.2, 0.6)  # of the training rows of a fold
+LIMIT = 30.0  # seconds of computing for all refits
+_MOST_TREES = 20_000  # of a model that is refitted
 
 
-def plan_learning(
-    n: int, seconds_per_row: float, limit: float
-) -> tuple[int, tuple[float, ...]] | None:
-    """Return folds and shares of the training rows that take less than a limit, or None.
+@dataclass(frozen=True)
+class Answers:
+    """What the folds of a run said of the customers in its sample, whom they had not seen."""
 
-    Parameters
-    ----------
-    n : int
-        Customers of the sample.
-    seconds_per_row : float
-        Of a fit, as the run recorded it.
-    limit : float
-        Seconds.
-
-    Examples
-    --------
-    >>> plan_learning(5000, 0.0001, 5)
-    (3, (0.1, 0.2, 0.4, 0.7, 1.0))
-    >>> plan_learning(5000, 0.01, 5) is None
-    True
-    """
-    for n_folds, shares in PLANS:
-        if seconds_per_row * sum(shares) * n * (n_folds - 1) <= limit:
-            return n_folds, shares
-    return None
+    n_learned: int  # customers that each fold learned from
+    predicted: Codes
+    probabilities: Floats | None  # shape (n, n_segments)
 
 
 def learning_curve(
     pipeline: Pipeline,
     sampled: Sampled,
     metric: str,
+    answers: Answers | None = None,
     *,
-    n_folds: int,
-    shares: Sequence[float],
+    n_folds: int = N_FOLDS,
+    shares: Sequence[float] | None = None,
     seed: int = 0,
-    limit: float | None = None,
+    limit: float = LIMIT,
 ) -> pd.DataFrame:
-    """Score on held-out customers of refits on growing shares of the others.
+    """Score on held-out customers of refits on growing shares of the others, and of the run.
 
     Parameters
     ----------
@@ -519,14 +574,17 @@ def learning_curve(
     sampled : Sampled
         With known segments.
     metric : str
+    answers : Answers, optional
+        Of the run, for the same customers: the last point, which costs no fit.
     n_folds : int
-    shares : sequence of float
+    shares : sequence of float, optional
         Of the training rows of a fold, growing; the smaller are part of the larger, and each has
-        two customers of every segment at least.
+        two customers of every segment at least. By default :data:`SHARES`, and all of them where
+        there are no ``answers``.
     seed : int
         Deals folds and shares.
-    limit : float, optional
-        Seconds after which no further refit begins.
+    limit : float
+        Seconds of computing; the first fit tells whether they are enough.
 
     Returns
     -------
@@ -537,35 +595,45 @@ def learning_curve(
     ------
     ExplanationError
         If segments have too few customers, the refits take longer than ``limit``, or the pipeline
-        names a cache or other machines.
+        names a cache, other machines or more trees than anybody grows.
     """
     y = sampled.y
     if y is None:
         raise ExplanationError("the sample does not know the segments")
-    _check_refits_safely(pipeline)
+    _check_refits(pipeline)
     codes, counts = np.unique(y, return_counts=True)
     if len(codes) < 2 or counts.min() < 2 * n_folds:
         raise ExplanationError(
             f"the smallest segment has {counts.min()} customers in the sample, and {n_folds} "
             f"folds of growing shares need {2 * n_folds}"
         )
+    chosen = shares if shares is not None else SHARES if answers is not None else (*SHARES, 1.0)
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed % 2**32)
-    began, rows = time.perf_counter(), []
-    parts = [(k, _by_share(y, fold[0], shares, seed + k), fold[1])
+    parts = [(_by_share(y, fold[0], chosen, seed + k), fold[1])
              for k, fold in enumerate(folds.split(sampled.X, y))]  # fmt: skip
-    for i, share in enumerate(shares):
-        for k, growing, test in parts:
-            if limit is not None and time.perf_counter() - began > limit:
-                raise ExplanationError("refitting took longer than the run's own times let expect")
-            value = _refitted(pipeline, sampled, growing[i], test, metric)
-            rows.append((share, len(growing[i]), k, value))
+    rows: list[tuple[float, int, int, float]] = []
+    with limited(limit, "refits"):
+        began, first = time.process_time(), len(parts[0][0][0])
+        work = sum(max(1.0, len(part) / first) for growing, _ in parts for part in growing)
+        for i, share in enumerate(chosen):
+            for k, (growing, test) in enumerate(parts):
+                value = _refitted(pipeline, sampled, growing[i], test, metric)
+                rows.append((share, len(growing[i]), k, value))
+                # A fit on more customers takes less than so many times as long.
+                if len(rows) == 1 and (time.process_time() - began) * work > 3 * limit:
+                    raise _too_long("refits", limit)
+    if answers is not None:
+        for k, (_, test) in enumerate(parts):
+            said = None if answers.probabilities is None else answers.probabilities[test]
+            value = metric_value(metric, y[test], answers.predicted[test], said, sampled.segments)
+            rows.append((np.inf, answers.n_learned, k, value))
     table = pd.DataFrame(rows, columns=["share", "customers", "fold", "value"])
     table["customers"] = table.groupby("share")["customers"].transform("mean").round().astype(int)
     return table.drop(columns="share").dropna(subset="value").reset_index(drop=True)
 
 
-def _check_refits_safely(pipeline: Pipeline) -> None:
-    """Refuse what would read pickles or open connections, as a stranger's pipeline may name."""
+def _check_refits(pipeline: Pipeline) -> None:
+    """Refuse what reads pickles, opens connections or has no end, as a stranger may name it."""
     from lightgbm.basic import _ConfigAliases
 
     others = _ConfigAliases.get("machines", "machine_list_filename", "num_machines")
@@ -576,6 +644,8 @@ def _check_refits_safely(pipeline: Pipeline) -> None:
             raise ExplanationError(
                 f"the model is not refitted: it names {name}, which a report does not use"
             )
+        if name == "n_estimators" and isinstance(value, int) and value > _MOST_TREES:
+            raise ExplanationError(f"the model is not refitted: it asks for {value:,} trees")
 
 
 def _by_share(y: Codes, train: Codes, shares: Sequence[float], seed: int) -> list[Codes]:

@@ -19,7 +19,8 @@ from segexp.figures.look import render
 from segexp.figures.responses import response_rates_figure
 from segexp.figures.rfm import score_heatmaps, segment_bars
 from segexp.responses import response_rates, response_test
-from segexp.rfm import ROLES, RFMScorer, at_risk, high_value, minimum_data, rfm_table
+from segexp.rfm import ROLES, RFMScorer
+from segexp.rfm_lists import at_risk, high_value, minimum_data, rfm_table
 
 
 @dataclass(frozen=True)

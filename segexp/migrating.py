@@ -28,6 +28,8 @@ from segexp.errors import ConfigError, DataError, RunError, did_you_mean
 from segexp.figures.look import render
 from segexp.figures.migration import flow, heat_map
 from segexp.migration import (
+    GONE,
+    NEW,
     Drift,
     Resegment,
     Thresholds,
@@ -117,6 +119,7 @@ class Migration:
     thresholds: Thresholds
     verdict: Resegment
     notes: tuple[str, ...]
+    periods: tuple[str, ...] = ()  # how the periods lie, unless one follows on the other
 
     @property
     def matrix(self) -> pd.DataFrame:
@@ -144,7 +147,7 @@ class Migration:
                 "before": _described(self.before),
                 "after": _described(self.after),
             },
-            "notes": list(self.notes),
+            "notes": [*self.periods, *self.notes],
         }
 
 
@@ -276,6 +279,7 @@ def _compared(
         thresholds=thresholds,
         verdict=verdict(drift, thresholds),
         notes=tuple(notes),
+        periods=_windows(before, after),
     )
 
 
@@ -616,6 +620,27 @@ def _notes(run: runs.Run, before: Period, after: Period) -> list[str]:
     said = {"missing", "constant", "role"}
     notes += [f"{after.name}: {f.message}" for f in after.dataset.findings if f.code not in said]
     return notes
+
+
+def _windows(before: Period, after: Period) -> tuple[str, ...]:
+    """Say how two periods of a log lie to each other, unless the second follows on the first."""
+    first, second = before.dataset.log, after.dataset.log
+    if first is None or second is None or before.dataset.fingerprint == after.dataset.fingerprint:
+        return ()
+    begins = first["first"], second["first"]
+    ends = first["reference_date"], second["reference_date"]
+    if ends[1] < ends[0]:
+        return (
+            f"the second period ends before the first ({ends[1]}, not after {ends[0]}): time runs "
+            f"backwards in these tables, who is {GONE} came later and who is {NEW} came before",
+        )
+    if begins[1] <= begins[0] and before.segments.index.isin(after.segments.index).all():
+        return (
+            f"the second period ({begins[1]} to {ends[1]}) holds the first ({begins[0]} to "
+            f"{ends[0]}): nobody can be {GONE} and revenue can only add up; "
+            "dataset.transactions.start=DAY lets it begin later",
+        )
+    return ()
 
 
 def _customers_table(moves: Any, refit: Refit | None) -> pd.DataFrame:

@@ -194,6 +194,7 @@ def report(
     output: str | PathLike[str] | None = None,
     names: Mapping[str, str] | None = None,
     muted: Collection[str] = (),
+    config_dir: str | None = None,
     force: bool = False,
 ) -> Path:
     """Write the report of a run, a sweep or several runs, and return the path of the HTML file.
@@ -208,6 +209,8 @@ def report(
         Names for the segments.
     muted : collection of str
         Codes of checks that are left out.
+    config_dir : str, optional
+        Folder with an ``actions.yaml`` of your own, as ``--config-dir``.
     force : bool
         Replace ``output``.
 
@@ -218,6 +221,8 @@ def report(
     RunError
         If there is no run, or the file cannot be written.
     """
+    from segexp.actions import load_actions
+    from segexp.config.options import find_conf_dirs
     from segexp.report.report import REPORT
     from segexp.report.report import report as report_on
 
@@ -231,7 +236,10 @@ def report(
         raise ConfigError(f"{page}: the name of this file must end in .html")
     if output is not None and page.exists() and not force:
         raise ConfigError(f"{page} is there already; say force=True to replace it")
-    text = report_on(folders, names=names, muted=tuple(muted), folder=page.parent)
+    actions = load_actions(find_conf_dirs(config_dir))
+    text = report_on(
+        folders, names=names, muted=tuple(muted), actions=actions, folder=page.parent
+    )  # fmt: skip
     _write_whole(page, text.encode())
     return page
 
@@ -728,7 +736,7 @@ def _confusion(source: Source) -> Figure:
     import pandas as pd
 
     from segexp.figures.classification import confusion
-    from segexp.report.classification import read_judged
+    from segexp.report.evidence import read_judged
 
     names = [str(name) for name in source.manifest["segments"]]
     judged = read_judged(_there(source.predictions), names, source.manifest["split"])
@@ -1137,6 +1145,8 @@ def _directed(metric: str) -> str:
 
 
 def _segment_grids(source: Source) -> list[_Grid]:
+    from segexp.segment_names import without_markers
+
     if source.task == "classification":
         table, title = _scores_by_segment(source), "Known segments, held out"
         if source.segments is not None:
@@ -1144,6 +1154,9 @@ def _segment_grids(source: Source) -> list[_Grid]:
             table.insert(1, "customers", table["segment"].map(sizes))
     elif source.task == "clustering" and source.segments is not None:
         table, title = _with_numbers(source.segments), "Segments of all customers, in-sample"
+        if "markers" in table:
+            plain = table["segment"].map(without_markers(table))
+            table["markers"] = table["markers"].where(table["markers"].notna(), plain)
         kept = ("segment", "n", "share", "silhouette", "jaccard", "stability", "markers")
         table = table[[name for name in kept if name in table]].rename(columns={"n": "customers"})
     else:
@@ -1156,8 +1169,7 @@ def _segment_grids(source: Source) -> list[_Grid]:
 
 def _cell(name: str, value: Any) -> str:
     if name in _TEXTS:
-        nothing = "average in everything" if name == "markers" else ""
-        return value if isinstance(value, str) else nothing
+        return value if isinstance(value, str) else ""
     if name == "customers":
         return f"{value:,.0f}" if value == value else "–"
     return f"{value:.1%}" if name == "share" else _number(value, 3)

@@ -22,6 +22,8 @@ import pyarrow.parquet
 from sklearn.pipeline import Pipeline
 
 import segexp.runs as runs
+from segexp.bounds import too_large
+from segexp.clustering.profile import NOISE as NOISE
 from segexp.config.compose import config_from_dict, load_config, parse_words
 from segexp.config.options import read_yaml, shipped_conf
 from segexp.config.schema import DatasetConfig, LogConfig
@@ -42,7 +44,6 @@ from segexp.errors import ConfigError, DataError, RunError, did_you_mean
 from segexp.evaluation import predict
 from segexp.saved_model import load_pipeline
 
-NOISE = "noise"  # the segment of customers whom a clusterer puts into none
 PREFIX = "predicted_"  # of a column of the model whose name the table has already
 ENDINGS = (".csv", ".tsv", ".parquet")
 # What a word may say about another table than the one that the model was trained on.
@@ -201,9 +202,13 @@ def _load(run: runs.Run) -> _Model:
     schema = _read_schema(run.path / runs.MODEL_SCHEMA)
     others = _other_versions(schema.get("versions") or {})
     try:
+        if reason := too_large(file):
+            raise RunError(f"{file} is not read: {reason}")
         pipeline = load_pipeline(file.read_bytes(), str(file))
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}") from error
+    except (MemoryError, RecursionError) as error:
+        raise RunError(f"{file} is not a saved model: it unpacks without end") from error
     except RunError as error:
         raise RunError(f"{error}; {others}" if others else str(error)) from error
     return _Model(
@@ -228,10 +233,12 @@ def _training_counts(run: runs.Run, schema: Mapping[str, Any]) -> dict[str, int]
 
 def _read_schema(file: Path) -> dict[str, Any]:
     try:
+        if reason := too_large(file):
+            raise RunError(f"{file} is not read: {reason}")
         schema = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{file} is not valid JSON: {error}") from error
     columns = schema.get("columns") if isinstance(schema, dict) else None
     if not (isinstance(columns, dict) and columns and all(map(_is_described, columns.values()))):
@@ -507,8 +514,10 @@ def _assigned(model: _Model, X: pd.DataFrame) -> pd.DataFrame:
     if not len(X):
         nothing = {"segment": object, "confidence": float, "unlike_anybody": bool}
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in nothing.items()})
-    assigned = model.pipeline[-1].assign(model.pipeline[:-1].transform(X))
-    names = np.array([*model.segments, NOISE], dtype=object)  # -1 is the last
+    segmenter = model.pipeline[-1]
+    assigned = segmenter.assign(model.pipeline[:-1].transform(X), unseen=True)
+    # -1 is the last
+    names = np.array([*model.segments, *segmenter.unseen_names_, NOISE], dtype=object)
     return pd.DataFrame(
         {
             "segment": names[assigned.segment],
@@ -544,9 +553,11 @@ def _renamed(names: Mapping[str, str]) -> list[str]:
 
 def _by_segment(model: _Model, segment: pd.Series[Any]) -> pd.DataFrame:
     counts = segment.value_counts()
-    known = [*model.segments, *([NOISE] if NOISE in counts.index else [])]
+    unseen = [name for name in _unseen_segments(model) if name in counts.index]
+    known = [*model.segments, *unseen, *([NOISE] if NOISE in counts.index else [])]
     customers = counts.reindex(known, fill_value=0).astype(int)
     training = pd.Series(model.training, dtype=float).reindex(known)
+    training[unseen] = 0.0 if model.training else np.nan
     return pd.DataFrame(
         {
             "customers": customers,
@@ -554,6 +565,12 @@ def _by_segment(model: _Model, segment: pd.Series[Any]) -> pd.DataFrame:
             "training_share": training / training.sum(),
         }
     ).rename_axis("segment")
+
+
+def _unseen_segments(model: _Model) -> tuple[str, ...]:
+    """Return the segments that the model has a name for, and no training customer."""
+    found: tuple[str, ...] = getattr(model.pipeline[-1], "unseen_names_", ())
+    return found
 
 
 def _by_column(model: _Model, X: pd.DataFrame) -> pd.DataFrame:

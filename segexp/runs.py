@@ -55,7 +55,6 @@ PARENTS = "slsa.csv"  # where each segment comes from as their number grows
 K_TABLE = "k.csv"
 SAMPLE = "sample.parquet"  # features of some customers, for the report
 PROFILE = "profile.json"  # what the columns of the table are like
-SURROGATE = "rules.json"  # the segments as a small tree on the columns of the table
 RFM = "rfm.csv"  # customers, orders and revenue of each RFM segment
 AT_RISK = "at_risk.csv"  # good customers who stay away, each with the reason
 HIGH_VALUE = "high_value.csv"  # the best customers, each with the reason
@@ -342,7 +341,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{path} cannot be read: {_cause(error)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not valid JSON: {_cause(error)}") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} must hold a JSON object, got {type(content).__name__}")

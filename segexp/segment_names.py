@@ -11,21 +11,30 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from segexp.clustering.profile import LEAST_SHARE_GAP, NOISE
 from segexp.errors import ConfigError, DataError, did_you_mean
 
+Floats: TypeAlias = NDArray[np.float64]
+
 HIGH, LOW, AVERAGE = "high", "low", "average"
+RATHER_HIGH, RATHER_LOW = "rather high", "rather low"  # far from the mean, though it is no marker
+NOT_KNOWN = "not known"
 NOBODY = "average customers"  # the name of a segment that nothing marks
+EVERYWHERE_AVERAGE = "average in everything"
 UNASSIGNED = "in no segment"  # the name of noise
 MAX_LETTERS = 40
 LEAST_PLACED = 0.6  # of the places on columns that name all segments: not average
 MOST_AXES = 40  # columns that are tried as those that tell all segments apart
-LEANS_LOW, LEANS_HIGH = 75, 133  # indices of a segment that nothing marks
+LEANS_LOW, LEANS_HIGH = 75, 133  # an index at or beyond them is not called average
 MAX_APART = 60  # letters of a name that must say more to be told from another
 
 # Words of a column's name that a manager does not need, unless another column has the rest too.
@@ -40,11 +49,15 @@ _WORDS = {(False, True): "high", (False, False): "low", (True, True): "many", (T
 
 @dataclass(frozen=True)
 class Marker:
-    """A column, or a level of one, of which a segment has much more or less than all customers."""
+    """A column, or a level of one, of which a segment has much more or less than all customers.
+
+    ``level`` is None of a numeric column. ``is_more`` is None of a column in which no customer of
+    the segment has a value; then ``level`` is None whatever the column holds.
+    """
 
     column: str
-    level: str | None  # None: a numeric column
-    is_more: bool
+    level: str | None
+    is_more: bool | None
 
     @property
     def key(self) -> str:
@@ -54,6 +67,8 @@ class Marker:
     @property
     def text(self) -> str:
         """The words of the profile."""
+        if self.is_more is None:
+            return f"{self.key} {NOT_KNOWN}"
         return f"{_WORDS[self.level is not None, self.is_more]} {self.key}"
 
 
@@ -113,6 +128,8 @@ def _fuller_where_equal(labels: dict[str, str], fuller: Mapping[str, str]) -> di
 def read_markers(profile: pd.DataFrame) -> dict[str, list[Marker]]:
     """Return the markers of each segment, the strongest first.
 
+    Columns in which none of its customers has a value stand last.
+
     Parameters
     ----------
     profile : DataFrame
@@ -137,7 +154,31 @@ def read_markers(profile: pd.DataFrame) -> dict[str, list[Marker]]:
         if ", ".join(texts) != text:
             raise DataError(f"the markers of segment {segment} name no column: {text!r:.60}")
         found[str(segment)] = [known[part] for part in texts]
+    for segment, columns in _unknown(profile).items():
+        found[segment] += [Marker(column, None, None) for column in columns]
     return found
+
+
+def _unknown(profile: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the columns in which a segment has no value at all, but others have."""
+    figures: dict[str, list[str]] = {}  # column -> its columns in the profile
+    for marker in _possible(profile):
+        kind = "mean" if marker.level is None else "share"
+        figures.setdefault(marker.column, []).append(f"{kind}[{marker.key}]")
+    found: dict[str, list[str]] = {str(segment): [] for segment in profile["segment"]}
+    for column, names in figures.items():
+        is_empty = np.logical_and.reduce([np.isnan(_floats(profile, name)) for name in names])
+        if is_empty.any() and not is_empty.all():
+            for row in np.flatnonzero(is_empty):
+                found[str(profile["segment"].iloc[row])].append(column)
+    return found
+
+
+def _floats(profile: pd.DataFrame, name: str) -> Floats:
+    column = profile[name]
+    if not pd.api.types.is_numeric_dtype(column.dtype):  # as read from a file
+        column = pd.to_numeric(column, errors="coerce")
+    return column.to_numpy(dtype=float, na_value=np.nan)
 
 
 def _possible(profile: pd.DataFrame) -> Iterator[Marker]:
@@ -188,11 +229,69 @@ def say_markers(
     }
 
 
+def level_labels(profile: pd.DataFrame, labels: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return a readable label of each level of the columns of levels.
+
+    Examples
+    --------
+    >>> level_labels(pd.DataFrame({"segment": ["A"], "share[job=Artist]": [0.5],
+    ...                            "share[job=other]": [0.5]}))
+    {'job=Artist': 'Artist', 'job=other': 'job other'}
+    """
+    speech = _Speech.of(profile, labels)
+    return {m.key: speech.thing(m) for m in _possible(profile) if m.level is not None}
+
+
+def brief_markers(
+    profile: pd.DataFrame, unused: Collection[str] = (), most: int = 3
+) -> dict[str, str]:
+    """Return the strongest markers of each segment in one line.
+
+    Of a segment that nothing marks it is what :func:`say_leanings` says, else empty.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        From :func:`segexp.clustering.profile.profile`.
+    unused : collection of str
+        Columns that took no part in finding the segments; theirs stand apart.
+    most : int, default=3
+        Markers that are named, of each of the two kinds.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"segment": ["A"], "markers": ["high age, low income, high children"],
+    ...                       "mean[age]": [60.0], "mean[income]": [9.0], "mean[children]": [3.0]})
+    >>> brief_markers(table, unused=["children"], most=1)
+    {'A': 'high age and 1 more; not used to find the segments: high children'}
+    """
+    speech, leanings = _Speech.of(profile, None), _leanings(profile)
+    brief = {}
+    for segment, markers in read_markers(profile).items():
+        pairs = [(marker, speech.words(marker)) for marker in markers]
+        if not pairs:
+            pairs = [
+                (m, f"rather {speech.words(m)}") for m in (n.marker for n in leanings[segment])
+            ]
+        used = _first_few([words for marker, words in pairs if marker.column not in unused], most)
+        others = _first_few([words for marker, words in pairs if marker.column in unused], most)
+        apart = f"not used to find the segments: {others}" if others else ""
+        brief[segment] = "; ".join(filter(None, [used, apart]))
+    return brief
+
+
+def _first_few(words: Sequence[str], most: int) -> str:
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
 def segment_levels(profile: pd.DataFrame) -> dict[str, dict[str, str]]:
     """Return whether a segment is ``high``, ``low`` or ``average`` in each column.
 
     Columns that mark it come first, the strongest before others; any other numeric column is
-    ``average``. A column of levels such as *Low* and *High* counts as the level that is frequent.
+    ``rather high`` or ``rather low`` from an index of 133 on or up to 75, else ``average``. A
+    column in which the segment has no value is left out. A column of levels such as *Low* and
+    *High* counts as the level that is frequent.
 
     Examples
     --------
@@ -201,7 +300,7 @@ def segment_levels(profile: pd.DataFrame) -> dict[str, dict[str, str]]:
     >>> segment_levels(table)
     {'A': {'age': 'high'}, 'B': {'age': 'average'}}
     """
-    numeric = [marker.column for marker in _possible(profile) if marker.level is None]
+    leanings = _leanings(profile)
     found: dict[str, dict[str, str]] = {}
     for segment, markers in read_markers(profile).items():
         levels: dict[str, str] = {}
@@ -209,11 +308,133 @@ def segment_levels(profile: pd.DataFrame) -> dict[str, dict[str, str]]:
             level = _level(marker)
             if level is not None:
                 levels.setdefault(marker.column, level)
-        found[segment] = levels | {c: AVERAGE for c in numeric if c not in levels}
+        unknown = {marker.column for marker in markers if marker.is_more is None}
+        levels |= {
+            lean.marker.column: RATHER_HIGH if lean.marker.is_more else RATHER_LOW
+            for lean in leanings[segment]
+            if lean.marker.level is None
+        }
+        others = _numeric(profile) - set(levels) - unknown
+        found[segment] = levels | {c: AVERAGE for c in _columns(profile) if c in others}
     return found
 
 
+def _columns(profile: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(marker.column for marker in _possible(profile)))
+
+
+def _numeric(profile: pd.DataFrame) -> set[str]:
+    return {marker.column for marker in _possible(profile) if marker.level is None}
+
+
+@dataclass(frozen=True)
+class _Leaning:
+    """What is far from that of all customers, though the rule does not count it as a marker."""
+
+    marker: Marker
+    distance: float  # absolute logarithm of the index over 100
+
+
+def read_leanings(profile: pd.DataFrame) -> dict[str, list[Marker]]:
+    """Return what :func:`say_leanings` says of each segment, as markers are."""
+    return {s: [lean.marker for lean in found] for s, found in _leanings(profile).items()}
+
+
+def say_leanings(
+    profile: pd.DataFrame,
+    labels: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
+) -> dict[str, list[str]]:
+    """Return what each segment is rather than by its markers, the farthest from the mean first.
+
+    That are columns without a marker whose index is at most 75 or at least 133, and of columns of
+    levels the farthest level, if its share is also 5 percentage points from that of all customers.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        From :func:`segexp.clustering.profile.profile`.
+    labels : mapping of column to text, optional
+        By default those of :func:`column_labels`.
+    without : collection of str
+        Columns that are left out.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"segment": ["A", "B"], "markers": ["", ""],
+    ...                       "mean[age]": [60.0, 20.0], "index[age]": [150.0, 50.0]})
+    >>> say_leanings(table)
+    {'A': ['rather high age'], 'B': ['rather low age']}
+    """
+    speech = _Speech.of(profile, labels)
+    return {
+        segment: [
+            f"rather {speech.words(lean.marker)}"
+            for lean in found
+            if lean.marker.column not in without
+        ]
+        for segment, found in _leanings(profile).items()
+    }
+
+
+def without_markers(profile: pd.DataFrame) -> dict[str, str]:
+    """Return what is said of each segment that no column marks; nothing of a damaged profile.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"segment": ["A", "B", "C"], "markers": ["high age", "", ""],
+    ...                       "mean[age]": [60.0, 20.0, 35.0], "index[age]": [180.0, 60.0, 105.0]})
+    >>> without_markers(table)
+    {'B': 'rather low age', 'C': 'average in everything'}
+    """
+    try:
+        leanings, markers = say_leanings(profile), read_markers(profile)
+    except DataError:
+        return {}
+    return {
+        segment: ", ".join(leanings[segment]) or EVERYWHERE_AVERAGE
+        for segment, found in markers.items()
+        if not found
+    }
+
+
+def _leanings(profile: pd.DataFrame) -> dict[str, list[_Leaning]]:
+    possible = [marker for marker in _possible(profile) if marker.is_more]
+    indices = {marker: _indices(profile, marker) for marker in possible}
+    found: dict[str, list[_Leaning]] = {}
+    for row, (segment, markers) in enumerate(read_markers(profile).items()):
+        marked = {marker.column for marker in markers}
+        best: dict[str, _Leaning] = {}
+        for marker, index in indices.items():
+            value = float(index[row])
+            if marker.column in marked or not (0 < value <= LEANS_LOW or value >= LEANS_HIGH):
+                continue
+            side = Marker(marker.column, marker.level, is_more=value > 100)
+            lean = _Leaning(side, abs(math.log(value / 100)) if value < math.inf else math.inf)
+            if marker.column not in best or lean.distance > best[marker.column].distance:
+                best[marker.column] = lean
+        found[segment] = sorted(best.values(), key=lambda lean: -lean.distance)
+    return found
+
+
+def _indices(profile: pd.DataFrame, marker: Marker) -> Floats:
+    """Return 100 times what each segment has over what all have; NaN where that says nothing."""
+    if marker.level is None:
+        name = f"index[{marker.column}]"
+        return _floats(profile, name) if name in profile else np.full(len(profile), np.nan)
+    shares = _floats(profile, f"share[{marker.key}]")
+    sizes = _floats(profile, "n") if "n" in profile else np.ones(len(profile))
+    is_known = ~np.isnan(shares)
+    n = sizes[is_known].sum()
+    overall = float(shares[is_known] @ sizes[is_known] / n) if n > 0 else math.nan
+    # Of a rare level a few customers more are half as many again; that says nothing.
+    is_clear = (np.abs(shares - overall) >= LEAST_SHARE_GAP) & (shares > 0)
+    return np.where(is_clear, 100 * shares / (overall or math.nan), np.nan)
+
+
 def _level(marker: Marker) -> str | None:
+    if marker.is_more is None:
+        return None
     if marker.level is None:
         return HIGH if marker.is_more else LOW
     return _LEVELS.get(marker.level.lower()) if marker.is_more else None
@@ -243,6 +464,8 @@ class _Speech:
         return cls(labels, frozenset(own))
 
     def words(self, marker: Marker) -> str:
+        if marker.is_more is None:
+            return f"{self.labels[marker.column]} {NOT_KNOWN}"
         return f"{_WORDS[marker.level is not None, marker.is_more]} {self.thing(marker)}"
 
     def thing(self, marker: Marker) -> str:
@@ -273,9 +496,10 @@ def name_segments(
     them are marked there, every segment is placed on each of them, so that the middle one is
     'average income, average spending'; the same holds where no more than ``most`` columns make all
     the names. Else a segment is named after its own strongest markers, in the order of the table's
-    columns. A segment that nothing marks is 'rather low age' where an index is at most 75 or at
-    least 133, though the rule does not count it, else 'average customers'. Equal names get more
-    markers, else a word of position ('higher age'), else a number.
+    columns. What does not mark a segment is 'rather low' where its index is at most 75, and 'rather
+    high' where it is at least 133; only what lies between is average. A column in which nobody of
+    the segment has a value is 'not known'. A segment of which nothing can be said is 'average
+    customers'. Equal names get more markers, else a word of position ('higher age'), else a number.
 
     Parameters
     ----------
@@ -355,7 +579,7 @@ class _Names:
 
     @property
     def _order(self) -> dict[str, int]:
-        keys = dict.fromkeys(marker.key for marker in _possible(self.profile))
+        keys = dict.fromkeys(k for m in _possible(self.profile) for k in (m.column, m.key))
         return {key: place for place, key in enumerate(keys)}
 
     def name(self, segments: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
@@ -369,10 +593,14 @@ class _Names:
         return self._told_apart(names, taken)
 
     def _axes_of(self, chosen: Mapping[str, Sequence[Marker]]) -> list[str]:
-        """Return the columns of the chosen markers, if all are numeric and they are few."""
+        """Return the columns of the chosen markers, if all are numeric and they are few.
+
+        A column that tells no more than who has no value is none.
+        """
         markers = [marker for found in chosen.values() for marker in found]
         columns = {marker.column for marker in markers}
-        if len(columns) > self.most or any(marker.level is not None for marker in markers):
+        marking = {marker.column for marker in markers if marker.is_more is not None}
+        if len(columns) > self.most or not columns <= marking & _numeric(self.profile):
             return []
         return sorted(columns, key=lambda column: self._order[column])
 
@@ -381,19 +609,23 @@ class _Names:
 
         Of several those are taken on which most places are not average, then those that mark most.
         """
-        places: dict[str, dict[str, bool]] = {}  # column -> segment that it marks -> has it more
+        # column -> segment that it marks -> has it more; None: nobody there has a value
+        places: dict[str, dict[str, bool | None]] = {}
+        numeric = _numeric(self.profile)
         for segment in segments:
             for marker in self.markers[segment]:
-                if marker.level is None:
+                if marker.column in numeric:
                     places.setdefault(marker.column, {})[segment] = marker.is_more
-        strength = {column: self._strength(column, places[column]) for column in places}
-        columns = sorted(places, key=lambda c: (-len(places[c]), -strength[c], self._order[c]))
+        marking = [c for c, found in places.items() if {True, False} & set(found.values())]
+        strength = {column: self._strength(column, places[column]) for column in marking}
+        columns = sorted(marking, key=lambda c: (-len(places[c]), -strength[c], self._order[c]))
         best = (LEAST_PLACED * self.most * len(segments), 0.0)
         axes: list[str] = []
         if len(segments) < 3 or not 1 < self.most <= 3:
             return axes
         for some in itertools.combinations(columns[:MOST_AXES], self.most):
-            if len({tuple(places[c].get(s) for c in some) for s in segments}) < len(segments):
+            told = {tuple(places[c].get(s, AVERAGE) for c in some) for s in segments}
+            if len(told) < len(segments):
                 continue
             ordered = sorted(some, key=lambda column: self._order[column])
             score = sum(len(places[c]) for c in some), sum(strength[c] for c in some)
@@ -418,21 +650,26 @@ class _Names:
 
     def _telling(self, segment: str) -> list[Marker]:
         """Markers with those first that say what there is, then what there is not."""
-        return sorted(self.markers[segment], key=lambda m: m.level is not None and not m.is_more)
+        return sorted(
+            self.markers[segment],
+            key=lambda m: m.is_more is None or (m.level is not None and not m.is_more),
+        )
 
     def _on(self, axes: Sequence[str], segment: str) -> str:
         return _short(self._parts(axes, segment)[0], MAX_LETTERS)
 
     def _parts(self, axes: Sequence[str], segment: str) -> tuple[list[str], str]:
         """Return where a segment is on some columns, as parts and together."""
-        marks = {m.column: m for m in self.markers[segment] if m.level is None}
-        parts = [
-            self.speech.words(marks[column])
-            if column in marks
-            else f"{AVERAGE} {self.speech.labels[column]}"
-            for column in axes
-        ]
+        leanings = (lean.marker for lean in self._leanings[segment])
+        said = {m.column: f"rather {self.speech.words(m)}" for m in leanings if m.level is None}
+        marks = (m for m in self.markers[segment] if m.level is None)
+        said |= {m.column: self.speech.words(m) for m in marks}
+        parts = [said.get(c, f"{AVERAGE} {self.speech.labels[c]}") for c in axes]
         return parts, ", ".join(parts)
+
+    @cached_property
+    def _leanings(self) -> dict[str, list[_Leaning]]:
+        return _leanings(self.profile)
 
     def _said(self, markers: Sequence[Marker], letters: int = MAX_LETTERS) -> str:
         kept = list(markers)
@@ -442,17 +679,9 @@ class _Names:
 
     def _leaning(self, segment: str) -> str:
         """Name what is far from the mean of all, though it does not mark the segment."""
-        row = self.profile[self.profile["segment"].astype(str) == segment]
-        found = []
-        for column in dict.fromkeys(m.column for m in _possible(self.profile) if m.level is None):
-            if (name := f"index[{column}]") not in row:
-                continue
-            index = float(pd.to_numeric(row[name], errors="coerce").iloc[0])
-            if 0 < index <= LEANS_LOW or LEANS_HIGH <= index < math.inf:
-                found.append((abs(math.log(index / 100)), index < 100, column))
-        best = sorted(found, key=lambda one: -one[0])[: self.most]
-        best.sort(key=lambda one: self._order[one[2]])
-        parts = [f"rather {LOW if low else HIGH} {self.speech.labels[c]}" for _, low, c in best]
+        best = [m for m in (lean.marker for lean in self._leanings[segment]) if m.level is None]
+        best = sorted(best[: self.most], key=lambda marker: self._order[marker.key])
+        parts = [f"rather {self.speech.words(marker)}" for marker in best]
         return _short(parts, MAX_LETTERS) if parts else NOBODY
 
     def _joined(self, markers: Sequence[Marker]) -> str:

@@ -17,11 +17,13 @@ there then counts as missing; one of any other column is unlike every level that
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,13 +42,17 @@ Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 
 VERSION = 1
+Cell: TypeAlias = str | float | bool
+
 NUMERIC, ORDINAL, CATEGORICAL = "numeric", "ordinal", "categorical"
 KINDS = (NUMERIC, ORDINAL, CATEGORICAL)
 N_FOLDS = 5  # of the held-out fidelity
 LEAST_GAIN = 0.005  # of the held-out customers that one more leaf must get right
 MAX_LEVELS = 50  # of a category that the tree may ask for, the most frequent ones
 MAX_ROWS = 20_000  # customers that a tree is grown from, drawn from a larger table
-MAX_NODES = 10_000  # of a tree that is read from a file
+SQL_COLUMN = "predicted_segment"
+MAX_DIGITS = 20  # of a whole number that a column of numbers can hold
+MAX_LEAVES = 1_000  # of a tree; the words of a leaf grow with its depth
 
 
 # ---- the tree ----------------------------------------------------------------------------------
@@ -60,6 +66,27 @@ class Column:
     kind: str  # numeric, ordinal or categorical
     levels: tuple[str, ...] = ()  # ordinal: from low to high; categorical: those that may be asked
     has_missing: bool = False  # among the customers that the tree was grown from
+
+    @cached_property
+    def cells(self) -> dict[str, tuple[Cell, ...]]:
+        """The cells that stand for a level: its text, and what a reader of files may make of it.
+
+        A column of the codes 1 and 2 is text in one table, and numbers in another. A number for
+        which two levels would stand is the one that is written in the usual way, else neither.
+        """
+        found: dict[Cell, list[str]] = {}
+        for level in self.levels:
+            if (cell := _read_as(level)) is not None:
+                found.setdefault(cell, []).append(level)
+        usual = {
+            level: cell
+            for cell, twins in found.items()
+            for level in twins
+            if len(twins) == 1 or level == str(cell)
+        }
+        return {
+            level: (level, usual[level]) if level in usual else (level,) for level in self.levels
+        }
 
 
 @dataclass(frozen=True)
@@ -159,9 +186,9 @@ class Condition:
         if not math.isinf(self.at_most):
             parts.append(f"{name} <= {language.number(self.at_most)}")
         if self.levels is not None:
-            parts.append(f"{name} {language.one_of} {language.levels(self.levels)}")
+            parts.append(self._in(language, language.one_of, self.levels))
         if self.excluded:
-            parts.append(f"{name} {language.none_of} {language.levels(self.excluded)}")
+            parts.append(self._in(language, language.none_of, self.excluded))
         if not self.missing:
             # In pandas a missing cell is none of any levels, so that it must be said.
             is_said = parts and not self.excluded
@@ -173,16 +200,18 @@ class Condition:
 
     def _levels_in(self, language: Language, null: str) -> str:
         """Return the condition on an ordered column, of which a level that is new is missing."""
-        name = language.name(self.column.name)
         known = self.column.levels if self.known else ()
         allowed = known if self.levels is None or not self.known else self.levels
         if not self.missing:
-            some = f"{name} {language.one_of} {language.levels(allowed)}"
-            return some if allowed else language.never
+            return self._in(language, language.one_of, allowed) if allowed else language.never
         others = [level for level in self.column.levels if level not in allowed]
         if not others:
             return language.always
-        return f"({null}{language.either}{name} {language.none_of} {language.levels(others)})"
+        return f"({null}{language.either}{self._in(language, language.none_of, others)})"
+
+    def _in(self, language: Language, word: str, levels: Sequence[str]) -> str:
+        listed = language.levels(self.column, levels)
+        return f"{language.name(self.column.name)} {word} {listed}"
 
 
 @dataclass(frozen=True)
@@ -191,7 +220,7 @@ class Language:
 
     name: Callable[[str], str]
     number: Callable[[float], str]
-    levels: Callable[[Sequence[str]], str]
+    levels: Callable[[Column, Sequence[str]], str]
     one_of: str
     none_of: str
     null: str
@@ -266,7 +295,7 @@ class SegmentRules:
     n_held_out: int
     left_out: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def leaves(self) -> tuple[Rule, ...]:
         """The rules, from the left of the tree to the right."""
         found: list[Rule] = []
@@ -287,8 +316,14 @@ class SegmentRules:
 
     def rules_of(self, segment: str) -> tuple[Rule, ...]:
         """Return the rules of a segment, that of most customers first; empty if it has no leaf."""
-        own = [rule for rule in self.leaves if self.names[rule.segment] == segment]
-        return tuple(sorted(own, key=lambda rule: -rule.n))
+        return self._by_segment.get(segment, ())
+
+    @cached_property
+    def _by_segment(self) -> dict[str, tuple[Rule, ...]]:
+        own: dict[str, list[Rule]] = {}
+        for rule in self.leaves:
+            own.setdefault(self.names[rule.segment], []).append(rule)
+        return {s: tuple(sorted(rules, key=lambda rule: -rule.n)) for s, rules in own.items()}
 
     def words(self, labels: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return each segment's rules in words; a segment without one is not there.
@@ -321,7 +356,8 @@ class SegmentRules:
 
         Standard SQL: names of columns stand in double quotes, texts in single ones, and numbers
         are written so that they are read as the same double. A missing cell is NULL; numbers that
-        are not a number must be made NULL before.
+        are not a number must be made NULL before. The column is called ``predicted_segment``, for
+        tables of customers often have a ``segment``; a number is added if a column has that name.
 
         Parameters
         ----------
@@ -335,7 +371,11 @@ class SegmentRules:
             if (rules := self.rules_of(name))
         ]
         cases = "\n".join(lines)
-        return f'SELECT *,\n  CASE\n{cases}\n  END AS "segment"\nFROM {_identifier(table)}'
+        taken = {column.name.casefold() for column in self.columns}
+        numbered = (f"{SQL_COLUMN}_{number}" for number in itertools.count(2))
+        free = (name for name in itertools.chain([SQL_COLUMN], numbered) if name not in taken)
+        own = _identifier(next(free))
+        return f"SELECT *,\n  CASE\n{cases}\n  END AS {own}\nFROM {_identifier(table)}"
 
     def to_where(self) -> dict[str, str]:
         """Return for each segment the condition that stands after WHERE in SQL."""
@@ -482,10 +522,34 @@ def _cells(X: pd.DataFrame, column: Column) -> Floats:
             )
         return cells.to_numpy(dtype=float, na_value=np.nan)
     codes, levels = pd.factorize(cells)
-    places = {level: place for place, level in enumerate(column.levels)}
+    own = [column.cells[level] for level in column.levels]
+    places: dict[Any, int] = {cell: place for place, cells in enumerate(own) for cell in cells}
     other = math.nan if column.kind == ORDINAL else -1.0
-    numbers = [float(places.get(str(level), other)) for level in levels]
+    # A number is what it is equal to, whatever its type; dates and the like go by their text.
+    keys = [level if isinstance(level, _NUMBERS) else str(level) for level in levels]
+    numbers = [float(places.get(key, other)) for key in keys]
     return np.array([*numbers, math.nan])[codes]  # the last for missing cells, of code -1
+
+
+_NUMBERS = (int, float, np.integer, np.floating, np.bool_)
+
+
+def _read_as(level: str) -> Cell | None:
+    """Return the number or truth value as which a reader of files may take a text.
+
+    Examples
+    --------
+    >>> _read_as("2"), _read_as("2.0"), _read_as("True"), _read_as("two")
+    (2, 2.0, True, None)
+    """
+    if level.lower() in ("true", "false"):
+        return level.lower() == "true"
+    if re.fullmatch(r"[+-]?\d+", level, re.ASCII):
+        return int(level) if len(level) <= MAX_DIGITS else None
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", level, re.ASCII):
+        number = float(level)
+        return number if math.isfinite(number) else None
+    return None
 
 
 # ---- learning ----------------------------------------------------------------------------------
@@ -539,7 +603,7 @@ def learn_rules(
           THEN 'young'
         WHEN ("Age" IS NULL OR "Age" > 45.5e0)
           THEN 'old'
-      END AS "segment"
+      END AS "predicted_segment"
     FROM "customers"
     """
     codes, all_names = _checked(X, labels, names)
@@ -548,11 +612,12 @@ def learn_rules(
     left_out = [str(n) for n, c in zip(X.columns, columns, strict=True) if c is None]
     if not asked:
         raise DataError("there is no column of numbers or text that rules could ask for")
-    if max_leaves is not None and max_leaves < 1:
-        raise DataError(f"max_leaves must be 1 or more, got {max_leaves}")
+    k = len(np.unique(codes))
+    if not 1 <= (k if max_leaves is None else max_leaves) <= MAX_LEAVES // 2:
+        what = f"{k:,} segments" if max_leaves is None else f"max_leaves={max_leaves}"
+        raise DataError(f"a small tree has 1 to {MAX_LEAVES // 2} rules, got {what}")
     rows = _drawn(len(X), seed)
     learner = _Learner(asked, _Table.of(X.iloc[rows], asked), codes[rows], seed)
-    k = len(np.unique(codes))
     counts = [max_leaves] if max_leaves is not None else list(range(k, 2 * k + 1))
     held_out = learner.held_out(counts)
     grown = learner.grow(np.arange(len(rows)), max(counts))
@@ -873,7 +938,7 @@ def _as_word(name: str) -> str:
 SQL = Language(
     name=_identifier,
     number=_sql_number,
-    levels=lambda levels: f"({', '.join(map(_text, levels))})",
+    levels=lambda _, levels: f"({', '.join(map(_text, levels))})",
     one_of="IN",
     none_of="NOT IN",
     null=" IS NULL",
@@ -886,7 +951,7 @@ SQL = Language(
 PANDAS = Language(
     name=lambda name: f"`{name}`",
     number=repr,
-    levels=lambda levels: repr(list(levels)),
+    levels=lambda column, levels: repr([cell for level in levels for cell in column.cells[level]]),
     one_of="in",
     none_of="not in",
     null=".isnull()",
@@ -921,7 +986,7 @@ def _parsed(cls: type[SegmentRules], content: Mapping[str, Any]) -> SegmentRules
             )
             for column in _typed(content["columns"], list)
         ),
-        nodes=tuple(_node(node) for node in _typed(content["nodes"], list)[: MAX_NODES + 1]),
+        nodes=tuple(_node(node) for node in _typed(content["nodes"], list)[: 2 * MAX_LEAVES]),
         fidelity=_finite(content["fidelity"]),
         held_out_fidelity=math.nan if held_out is None else _finite(held_out),
         price=None if price is None else _finite(price),
@@ -983,7 +1048,7 @@ def _check(rules: SegmentRules) -> None:
 
 def _mistakes(rules: SegmentRules) -> Iterator[tuple[str, bool]]:
     nodes, columns = rules.nodes, rules.columns
-    yield "too many nodes, or none", not 0 < len(nodes) <= MAX_NODES
+    yield "too many nodes, or none", not 0 < len(nodes) < 2 * MAX_LEAVES
     yield "names are not different", len(set(rules.names)) < len(rules.names)
     names = [column.name for column in columns]
     yield "columns are not different", len(set(names)) < len(names)

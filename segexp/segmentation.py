@@ -14,17 +14,15 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-import segexp.figures.clustering as figures
 from segexp.clustering.choose_k import (
     NOT_MEASURED,
     Verdict,
@@ -41,10 +39,12 @@ from segexp.clustering.stability import Stability, resampled_labels, slsa
 from segexp.config.schema import ExperimentConfig
 from segexp.engine import Engine, Shared
 from segexp.evaluation import Codes, Refits, Table
-from segexp.figures.look import render
 from segexp.rfm import RFMScorer
 from segexp.runs import FINAL, FOLDS, RunWriter, without_nan
 from segexp.saved_model import UnsafeModelError, dump_pipeline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -455,6 +455,10 @@ def draw_segmentation(
     verdict: Verdict | None,
 ) -> dict[str, bytes]:
     """Return the figures of a segmentation as file name -> content."""
+    # Here, so that only a process that draws loads matplotlib.
+    import segexp.figures.clustering as figures
+    from segexp.figures.look import render
+
     drawn: dict[str, Figure] = {}
     if found.silhouettes is not None and len(found.names) > 1:
         drawn["silhouettes"] = figures.silhouette_plot(found.silhouettes, found.labels, found.names)

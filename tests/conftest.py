@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 # Before anything loads OpenMP: threads that outnumber the processors wait for each other, and tests
 # run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Compiling the package and the tests takes longer than many a process that a test starts.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = "SEGEXP_CI_STRICT"
@@ -45,6 +54,36 @@ def quick_disk() -> Iterator[None]:
     """Tests kill processes, not the machine: nothing has to reach the disk itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """Compose the same words once, where no folder of a user stands before the shipped options."""
+    import segexp.config.compose as module
+    from segexp.config.options import shipped_conf
+
+    compose, shipped = module._compose, (shipped_conf(),)
+    known: dict[tuple[str, ...], bytes] = {}
+
+    def recall(words: Sequence[str], conf_dirs: Sequence[Path]) -> DictConfig:
+        if tuple(conf_dirs) != shipped:
+            return compose(words, conf_dirs)
+        if tuple(words) not in known:
+            known[tuple(words)] = pickle.dumps(compose(words, conf_dirs))
+        composed: DictConfig = pickle.loads(known[tuple(words)])
+        return composed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_compose", recall)
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Leave out the figures of runs in this process, where a module asks nothing of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("segexp.figures.look.render", lambda figure: {})
         yield
 
 

@@ -42,6 +42,38 @@ def test_markers_lead_to_an_action(
     assert found.because == f"income is {income}, spending is {spending}"
 
 
+def test_what_is_rather_low_is_not_called_average(shipped: Catalogue) -> None:
+    found = shipped.choose(SegmentFacts(levels={INCOME: "rather low", SPENDING: "average"}))
+    assert (found.title, found.because) == ("Offer value for money", "income is rather low")
+
+
+def test_columns_that_speak_against_a_name_are_said(shipped: Catalogue) -> None:
+    levels = {"monetary": "low", "frequency": "rather low", "recency": "average"}
+    found = shipped.choose(SegmentFacts(("Loyal Customers",), levels))
+    assert found.title == "Grow the basket"
+    assert found.against == "frequency is rather low and monetary is low"
+
+
+def test_columns_that_bear_a_name_out_are_not_said(shipped: Catalogue) -> None:
+    levels = {"monetary": "high", "frequency": "rather high", "recency": "low"}
+    assert shipped.choose(SegmentFacts(("Champions",), levels)).against == ""
+
+
+@pytest.mark.parametrize(
+    ("expect", "words"),
+    [
+        ("{incom: high}", "expect.incom is no concept.*did you mean 'income'"),
+        ("{response: high}", "expect.response is no concept"),
+        ("{income: huge}", "expect.income must be one of high, average, low, got 'huge'"),
+        ("high", "expect must map concepts to levels"),
+    ],
+)
+def test_a_mistake_in_what_is_expected_is_one_line(tmp_path: Path, expect: str, words: str) -> None:
+    text = f"rules: [{{when: {{segment: A}}, expect: {expect}, title: t, do: try}}]"
+    with pytest.raises(ConfigError, match=words):
+        load_actions([write(tmp_path, text), shipped_conf()])
+
+
 def test_every_rfm_segment_has_an_action(shipped: Catalogue) -> None:
     for names in MAPS.values():
         for name in names:

@@ -10,11 +10,20 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "segexp"
 LAYERS = (  # a module imports only from lines above its own; a package counts as one module
-    {"errors", "safe_html"},
+    {"bounds", "errors", "safe_html"},
     {"config", "metrics", "runs", "saved_model"},
     {"engine"},
     {"clustering", "rfm"},
-    {"data", "features", "evaluation", "comparison", "responses", "migration", "data_profile"},
+    {
+        "data",
+        "features",
+        "evaluation",
+        "comparison",
+        "responses",
+        "migration",
+        "data_profile",
+        "rfm_lists",
+    },
     {"figures", "segment_names"},
     {
         "checks",

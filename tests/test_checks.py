@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import segexp.checks as checks
+import segexp.checks.checking as checks
 from segexp import __version__
+from segexp.checks.judging import search_findings
 from segexp.errors import ConfigError
 from segexp.runs import COMPLETED
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "checks.md"
 PARTS = ("config", "summary", "scores", "baselines", "predictions", "importance", "sample",
-         "segmentation", "segments", "k_table", "rfm", "value", "baskets")  # fmt: skip
+         "segmentation", "segments", "k_table", "rfm", "value", "baskets",
+         "customers", "unused")  # fmt: skip
 
 
 def made(task="classification", dataset=None, **parts):
@@ -30,7 +32,7 @@ def made(task="classification", dataset=None, **parts):
         "split": {"protocol": "cv", "n_splits": 5, "n_repeats": 1, "test_size": None},
         **parts.pop("manifest", {}),
     }  # fmt: skip
-    return SimpleNamespace(manifest=manifest, **{**dict.fromkeys(PARTS), **parts})
+    return SimpleNamespace(manifest=manifest, **{**dict.fromkeys(PARTS), "damaged": {}, **parts})
 
 
 def found_in(code, count=1, message="1 thing", **dataset):
@@ -76,6 +78,15 @@ def sampled(**columns):
     return made(sample=pd.DataFrame({"row": range(n), "id": range(n), **columns}))
 
 
+def gaps(segments, **parts):
+    """Every second pair of customers lacks a value."""
+    n = len(segments)
+    x = np.where(np.arange(n) % 4 < 2, np.nan, 1.0)
+    sample = pd.DataFrame({"row": range(n), "id": range(n), "x": x})
+    customers = pd.DataFrame({"row": range(n), "segment": list(segments)})
+    return made("clustering", sample=sample, customers=customers, **parts)
+
+
 def clusters(*sizes, **parts):
     n = np.array(sizes)
     table = pd.DataFrame({"segment": [f"{i + 1}" for i in range(len(n))], "n": n,
@@ -105,6 +116,7 @@ def bought(n, first="2011-01-01"):
 RNG = np.random.default_rng(0)
 CASES = {  # code: a run that makes the check speak, one that leaves it silent
     "unfinished": (manifest(status="failed"), made()),
+    "damaged_files": (made(damaged={"scores.csv": "it is empty"}), made()),
     "run_warning": (manifest(warnings=["the model was not saved"]), manifest(warnings=[])),
     "dirty_environment": (
         manifest(git={"commit": "abc", "dirty": True}),
@@ -133,6 +145,7 @@ CASES = {  # code: a run that makes the check speak, one that leaves it silent
         manifest(segments={"a": 90, "b": 10}),
         manifest(segments={"a": 60, "b": 40}),
     ),
+    "missingness_decides": (gaps(segments="aabb" * 10), gaps(segments="abab" * 10)),
     "single_split": (
         manifest(split={"protocol": "holdout", "n_splits": 5, "n_repeats": 1, "test_size": 0.2}),
         made(),
@@ -230,7 +243,7 @@ CASES = {  # code: a run that makes the check speak, one that leaves it silent
     ),
     "no_rules": (made("baskets", baskets={"n_rules": 0}), made("baskets", baskets={"n_rules": 5})),
 }  # fmt: skip
-OWN = [check.__name__ for check in checks.CHECKS if check is not checks.search_findings]
+OWN = [check.__name__ for check in checks.CHECKS if check is not search_findings]
 
 
 def codes(run):
@@ -308,6 +321,82 @@ def test_noise_is_not_a_segment():
     run = clusters(500, 495, 5)
     run.segments["segment"] = ["1", "2", "noise"]
     assert "tiny_segments" not in codes(run)
+
+
+def test_gaps_in_a_column_that_the_clusterer_does_not_see_decide_nothing():
+    assert codes(gaps("aabb" * 10, unused=frozenset({"x"}))) == []
+
+
+def test_imbalance_is_beside_segments_of_equal_size():
+    even = {f"s{i}": 25 for i in range(38)}
+    assert codes(manifest(segments=even | {"large": 70, "small": 12})) == []
+
+
+def test_a_small_segment_alone_is_said_without_the_largest():
+    (found,) = checks.check_run(manifest(segments={"a": 500, "b": 490, "c": 10}))
+    assert found.message == (
+        "accuracy ranks, while 'c' has 1.00%, where equal segments would have 33.3%"
+    )
+
+
+def disputed(n_segments):
+    """Two criteria see six segments come back, one sees three by their distances."""
+    run = weighed("natural", best=6, n_segments=n_segments)
+    run.segmentation["k"]["final"]["choices"] = [
+        {"criterion": "prediction_strength", "k": 6, "reason": ""},
+        {"criterion": "bootstrap_ari", "k": 6, "reason": ""},
+        {"criterion": "knee", "k": 3, "reason": ""},
+        {"criterion": "silhouette", "k": None, "reason": ""},
+    ]
+    return run
+
+
+def test_a_number_that_only_comes_back_is_not_recommended():
+    (found,) = checks.check_run(disputed(n_segments=5))
+    assert found.code == "k_against_criteria"
+    assert "chooses 6 (they choose 3)" in found.message
+    assert "n_clusters=6" not in found.advice and "undecided" in found.advice
+
+
+def test_segments_whose_number_only_comes_back_are_not_natural():
+    (found,) = checks.check_run(disputed(n_segments=6))
+    assert found.code == "no_natural_segments" and "come back" in found.message
+
+
+RULED = {"model": {"estimator": {"_target_": "segexp.rfm.RFMSegments"}}}
+
+
+def test_fixed_rules_are_not_judged_by_gaps_between_customers():
+    run = segmented({"in_sample": {"silhouette": 0.6}}, config=RULED, summary=mean(silhouette=0.1),
+                    scores=scores(0.1, 0.1, 0.1, metric="silhouette"))  # fmt: skip
+    assert codes(run) == []
+
+
+def test_small_segments_of_fixed_rules_are_not_to_be_merged():
+    (found,) = checks.check_run(clusters(50, 45, 5, config=RULED))
+    assert found.code == "tiny_segments" and "wider rules" in found.advice
+
+
+def test_nobody_is_told_to_cluster_what_fixed_rules_put_into_one_segment():
+    (found,) = checks.check_run(clusters(90, 10, config=RULED))
+    assert found.code == "giant_segment" and "kmeans" not in found.advice
+
+
+def test_no_segment_is_not_one_segment():
+    (found,) = checks.check_run(segmented({"n_segments": 0}))
+    assert found.message == "the final model found no segment"
+
+
+def test_a_metric_that_no_fold_defines_has_no_mean():
+    (found,) = checks.check_run(made(scores=scores(np.nan, np.nan)))
+    assert found.explanation == "there is no figure to judge it by"
+
+
+def test_a_name_is_said_without_escapes():
+    run = clusters(50, 45, 5)
+    run.segments["segment"] = ["1", "2", 'the "best" of the department\'s']
+    (found,) = checks.check_run(run)
+    assert "'the \"best\" of the department's' (5)" in found.message
 
 
 def test_muted_codes_are_left_out():

@@ -245,6 +245,32 @@ def test_next_commands_leave_out_what_was_said_of_this_model(capsys):
     assert other == ["segexp", "run", *kept, "model=random_forest"]
 
 
+def test_a_run_like_another_has_its_words_but_for_those_typed(finished, here, capsys):
+    words = ["--like", str(finished), "model=decision_tree", "run.seed=7"]
+    assert main(["run", *words, "run.outputs=mine"]) == 0
+    (path,) = runs.find_runs(here / "mine")
+    kept = [word for word in QUICK if not word.startswith(("model", "run.seed"))]
+    recorded = shlex.split(runs.open_run(path).read_overrides())[2:]
+    assert recorded == [*kept, *words[2:], "run.outputs=mine"]
+
+
+def test_packages_of_a_run_must_be_allowed_again(finished, tmp_path, capsys):
+    stranger = shutil.copytree(finished, tmp_path / "stranger")
+    words = stranger / "overrides.txt"
+    words.write_text(words.read_text().rstrip() + " run.packages=[antigravity]\n")
+    assert main(["plan", "--like", str(stranger)]) == 0
+    assert "antigravity" not in sys.modules
+
+
+def test_many_words_are_not_repeated_by_the_next_commands(here, capsys):
+    many = [*QUICK, f"run.tags=[{','.join(['monday'] * 25)}]"]
+    assert main(["run", *many]) == 0
+    lines = capsys.readouterr().out.split("next:")[1].splitlines()
+    other = shlex.split(next(line for line in lines if "another model" in line).split("#")[0])
+    (path,) = runs.find_runs(Path("outputs"))
+    assert other == ["segexp", "run", "--like", str(path), "model=random_forest"]
+
+
 def test_a_config_dir_is_part_of_the_recorded_command(here, capsys):
     (here / "mine" / "model").mkdir(parents=True)
     text = "# mine\nname: mine\nestimator: {_target_: sklearn.tree.DecisionTreeClassifier}\n"
@@ -283,7 +309,8 @@ def test_clean_replaces_control_characters():
     assert clean("a\x1b[2Jb\n") == "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}"
 
 
-def test_an_interrupted_run_is_exit_code_130_and_says_so(here):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_exit_code_130_and_says_so(here, number):
     """A real process gets a real signal while it fits."""
     words = ["dataset.n_customers=3000", "model=gradient_boosting", "engine.n_jobs=1"]
     process = subprocess.Popen(
@@ -294,7 +321,7 @@ def test_an_interrupted_run_is_exit_code_130_and_says_so(here):
         if list(here.glob("outputs/demo/*/manifest.json")):
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     (path,) = runs.find_runs(here / "outputs")

@@ -18,6 +18,7 @@ from segexp.clustering.choose_k import (
     cut,
     decide,
     hopkins,
+    is_disputed,
     knee,
     most_segments,
 )
@@ -351,6 +352,20 @@ def test_stability_is_what_makes_segments_reproducible():
     assert decide(table).kind == "constructive"
     assert decide(table.assign(bootstrap_ari=[0.5, 0.9, 0.6])).kind == "reproducible"
     assert decide(table.assign(bootstrap_ari=[0.5, 0.7, 0.6])).kind == "constructive"
+
+
+def test_segments_that_only_come_back_are_not_called_natural():
+    table = pd.DataFrame({
+        "k": [2, 3, 4], "silhouette": [0.5, 0.4, 0.3], "silhouette_uniform": 0.1,
+        "silhouette_uniform_sd": 0.01, "silhouette_pca": 0.1, "silhouette_pca_sd": 0.01,
+        "prediction_strength": [0.9, 0.9, 0.5], "bootstrap_ari": [0.8, 0.9, 0.6],
+    })  # fmt: skip
+    verdict = decide(table)
+    assert (verdict.k, is_disputed(verdict.choices, 3), is_disputed(verdict.choices, 2)) == (
+        3, True, False
+    )  # fmt: skip
+    assert "They are natural" not in verdict.words
+    assert "coming back alone does not make them natural" in verdict.words
 
 
 def test_the_words_name_who_disagrees():

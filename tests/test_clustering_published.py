@@ -13,6 +13,8 @@ mclust on iris: Scrucca, Fop, Murphy and Raftery 2016, The R Journal 8(1):289-31
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -167,6 +169,7 @@ CLUSTERERS = {
 }
 
 
+@cache
 def best_ari(data_dir, name, clusterer):
     """The largest over the labelings, each with its own number of segments; 0 is noise.
 

@@ -373,6 +373,27 @@ def test_what_is_not_comparable_stands_in_a_table_of_its_own(tmp_path, other, re
     assert re.search(reason, tables[1].reason)
 
 
+def on_file(path):
+    return {"config": {"dataset": {"name": "demo", "path": str(path)}}}
+
+
+def test_the_files_of_two_tables_are_named_as_seen_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path, model="a", **on_file(tmp_path / "may.csv"))
+    make_run(tmp_path, model="b", dataset={"fingerprint": "0" * 64}, **on_file("june.csv"))
+    first, second = compare_all(tmp_path).tables
+    assert "(fingerprint ffffffffffff, may.csv)" in first.reason
+    assert "(fingerprint 000000000000, june.csv)" in second.reason
+
+
+def test_rows_on_files_with_one_content_show_their_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path, model="a", **on_file(tmp_path / "may.csv"))
+    make_run(tmp_path, model="a", config_hash="other", **on_file("copy.csv"))
+    shown = {row.varying["dataset.path"] for row in only_table(tmp_path).rows}
+    assert shown == {"may.csv", "copy.csv"}
+
+
 def test_the_same_folds_by_another_name_are_comparable(tmp_path):
     make_run(tmp_path, model="a"), make_run(tmp_path, model="b", split={"protocol": "repeated_cv"})
     assert len(only_table(tmp_path).rows) == 2

@@ -161,6 +161,7 @@ def test_the_decimal_mark_may_be_a_comma() -> None:
         "31-January-2024",
         "Jan 31, 2024",
         "2024-01-31T00:00:00Z",
+        "2024-01-31 00:00+05:30",
     ],
 )
 def test_dates_are_read_in_many_forms(text: str) -> None:
@@ -178,6 +179,12 @@ def test_dayfirst_decides_between_april_and_september() -> None:
     column = text_column(["04-09-2012 8:30"])
     assert str(parse_dates(column, dayfirst=True)[0])[:16] == "2012-09-04T08:30"
     assert str(parse_dates(column, dayfirst=False)[0])[:16] == "2012-04-09T08:30"
+
+
+@pytest.mark.parametrize("dayfirst", [False, True])
+def test_with_dots_the_day_comes_first(dayfirst: bool) -> None:
+    column = text_column(["04.09.2012 8:30"])
+    assert str(parse_dates(column, dayfirst=dayfirst)[0])[:16] == "2012-09-04T08:30"
 
 
 def test_levels_may_be_numbers_in_yaml(load: Load) -> None:

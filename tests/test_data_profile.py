@@ -244,6 +244,15 @@ def test_columns_that_lack_the_same_rows_are_a_pattern():
     assert [(p["column"], p["with"], p["other"]) for p in patterns] == [("a", "missing", "b")]
 
 
+def test_a_weak_pattern_beyond_chance_is_kept_and_makes_no_sentence():
+    y = np.repeat([0, 1], 4000)
+    x = np.where(np.arange(8000) % 100 < np.where(y == 0, 2, 4), np.nan, 1.0 + np.arange(8000) % 7)
+    found = profiled({"x": x}, y, "ab")
+    (pattern,) = found["missing"]["patterns"]
+    assert pattern["with"] == "segment" and 0 < pattern["value"] < 0.1
+    assert not any("missing at random" in words for words in say(found))
+
+
 # ---- hostile tables ----------------------------------------------------------------------------
 
 

@@ -19,7 +19,13 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from segexp.config.schema import EngineConfig
-from segexp.engine import Engine, TaskTimeoutError, WorkerDiedError, open_engine
+from segexp.engine import (
+    Engine,
+    TaskTimeoutError,
+    WorkerDiedError,
+    cancelled_by_interrupt,
+    open_engine,
+)
 from segexp.errors import ConfigError
 
 # Each worker process imports this module: what takes long to import is imported where it is used.
@@ -257,6 +263,44 @@ def test_ctrl_c_just_before_a_task_begins_here_is_not_lost() -> None:
     assert b"KeyboardInterrupt" in done.stderr and time.monotonic() - start < 25
 
 
+def test_sigterm_to_all_processes_of_a_group_ends_them_without_a_word(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from segexp.config.schema import EngineConfig\n"
+        "from segexp.engine import open_engine\n"
+        "from segexp.experiment import run_to_end\n"
+        "async def main(begun):\n"
+        "    async with open_engine(EngineConfig('local', 2, 1, None)) as engine:\n"
+        "        touching = engine.run(Path.touch, begun, timeout_s=60)\n"
+        "        waiting = asyncio.ensure_future(engine.run(time.sleep, 60, timeout_s=60))\n"
+        "        await touching\n"
+        "        os.killpg(0, signal.SIGTERM)\n"
+        "        await waiting\n"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "try:\n"
+        "    run_to_end(main(Path(sys.argv[1])))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "begun")], capture_output=True, timeout=60,
+        start_new_session=True, env=os.environ | {"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (b"stopped\n", b"")
+    assert not list(tmp_path.glob("segexp-*"))
+
+
+def test_sigterm_is_left_to_whoever_did_not_ask() -> None:
+    async def answers() -> object:
+        with cancelled_by_interrupt(asyncio.current_task()):
+            return signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+    with asyncio.Runner() as runner:
+        sigterm, sigint = runner.get_loop().run_until_complete(answers())
+    assert sigterm is signal.SIG_DFL and sigint is not signal.default_int_handler
+
+
 # In processes
 
 
@@ -473,8 +517,9 @@ def free_port() -> int:
 
 @pytest.mark.slow
 def test_an_address_where_nobody_answers_is_one_line(
-    capfd: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("segexp.engine.CONNECT_S", 1)
     start = time.monotonic()
     with pytest.raises(ConfigError, match="no Dask scheduler answers there") as caught:
         use(dask(f"tcp://127.0.0.1:{free_port()}"), squares)
@@ -559,7 +604,7 @@ def test_errors_and_time_limits_of_a_cluster(scheduler: str, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_search_on_a_cluster_that_loses_a_worker_has_the_numbers_of_this_process(
-    scheduler: str, tmp_path: Path
+    scheduler: str, tmp_path: Path, undrawn: None
 ) -> None:
     from distributed import Client
 
@@ -571,7 +616,8 @@ def test_a_search_on_a_cluster_that_loses_a_worker_has_the_numbers_of_this_proce
 
     words = [
         "dataset.n_customers=200", "model=decision_tree", "search=tpe", "search.n_trials=6",
-        "search.inner_splits=2", "evaluation.n_splits=2", f"run.outputs={tmp_path}",
+        "search.inner_splits=2", "evaluation.n_splits=2", "evaluation.importance_repeats=0",
+        "evaluation.final_model=false", f"run.outputs={tmp_path}",
     ]  # fmt: skip
 
     def search(reporter: Reporter, *engine: str) -> runs.Run:

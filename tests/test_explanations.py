@@ -16,12 +16,13 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from segexp.explanations import (
+    Answers,
     ExplanationError,
     contributions,
     count_twins,
     dependence,
     learning_curve,
-    plan_learning,
+    limited,
     read_sample,
     sources_of,
     value_ranks,
@@ -350,11 +351,57 @@ def test_too_few_customers_are_said():
 
 
 def test_refits_end_at_their_limit():
-    with pytest.raises(ExplanationError, match="took longer"):
+    with pytest.raises(ExplanationError, match="refits take longer"):
         learning_curve(
             prepared(small_lightgbm()), sampled(60), "accuracy", n_folds=2, shares=(0.5, 1.0),
-            limit=-1.0,
+            limit=1e-6,
         )  # fmt: skip
+
+
+def spin():
+    while True:
+        pass
+
+
+def test_what_never_ends_is_stopped():
+    said = r"circles take longer than the 0\.05 seconds"
+    with pytest.raises(ExplanationError, match=said), limited(0.05, "circles"):
+        spin()
+
+
+def test_what_ends_in_time_is_left_alone():
+    with limited(60.0, "circles"):
+        found = sum(range(10))
+    assert found == 45
+
+
+def test_a_model_of_a_billion_trees_is_not_refitted():
+    pipeline = prepared(small_lightgbm().set_params(n_estimators=10**9))
+    with pytest.raises(ExplanationError, match="asks for 1,000,000,000 trees"):
+        learning_curve(pipeline, sampled(60), "accuracy", n_folds=2)
+
+
+def test_answers_of_the_run_are_the_last_point():
+    found = sampled(120)
+    answers = Answers(500, found.y, None)
+    table = learning_curve(prepared(small_lightgbm()), found, "accuracy", answers, n_folds=2)
+    last = table[table["customers"] == 500]
+    assert last["value"].tolist() == [1.0, 1.0]
+    assert table["customers"].nunique() == 3
+
+
+@pytest.mark.parametrize(
+    "explain",
+    [
+        lambda pipeline, X: dependence(pipeline, X, ["age"], 3, limit=-1.0),
+        lambda pipeline, X: contributions(pipeline, X, 3, limit=-1.0),
+    ],
+)
+def test_explanations_end_at_their_limit(explain):
+    X, y = three_segments()
+    pipeline = prepared(small_lightgbm()).fit(X, y)
+    with pytest.raises(ExplanationError, match="take longer than"):
+        explain(pipeline, X)
 
 
 @pytest.mark.parametrize("where", ["outer", "inner"])
@@ -371,9 +418,3 @@ def test_other_machines_are_not_called():
     pipeline = prepared(small_lightgbm(workers="example.org:80"))
     with pytest.raises(ExplanationError, match="names workers"):
         learning_curve(pipeline, sampled(60), "accuracy", n_folds=2, shares=(0.5, 1.0))
-
-
-def test_slower_models_get_fewer_refits():
-    plans = [plan_learning(5000, rate, 20) for rate in (1e-4, 1e-3, 1.6e-3, 1e-2)]
-    counts = [0 if plan is None else plan[0] * len(plan[1]) for plan in plans]
-    assert counts == sorted(counts, reverse=True) and counts[-1] == 0

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from segexp.config.space import parse_space
 from segexp.figures import search as figures
-from segexp.figures.look import render
+from segexp.figures.look import Pictures, render
 
 SPACE = parse_space(
     {
@@ -90,6 +90,11 @@ def words(figure):
 def test_a_figure_becomes_a_png_and_an_svg(trials):
     files = render(figures.optimisation_history(trials, "f1", True))
     assert files["png"].startswith(b"\x89PNG") and b"<svg" in files["svg"]
+
+
+def test_pictures_are_those_that_are_written_to_files(trials):
+    drawn = [figures.optimisation_history(trials, "f1", True) for _ in range(2)]
+    assert dict(Pictures(drawn[0])) == render(drawn[1])
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])

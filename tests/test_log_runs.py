@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_another_log_is_summed_up_and_scored_by_the_cuts_of_the_run(rfm, tmp_pat
     assert main(["predict", str(rfm.path), str(other), "-o", str(out)]) == 0
     scored = pd.read_csv(out)
     assert len(scored) == 40
-    assert set(scored["segment"]) <= {*TEN, "Others", "noise"}
+    assert set(scored["segment"]) <= {*TEN, "Others"}
 
 
 def test_the_log_of_the_run_gets_the_segments_of_the_run(rfm, shop, tmp_path):
@@ -119,6 +120,24 @@ def test_the_log_of_the_run_gets_the_segments_of_the_run(rfm, shop, tmp_path):
     scored = pd.read_csv(out, dtype=str).set_index("customer")["segment"]
     own = rfm.read_customers().set_index("id")["segment"]
     assert scored.reindex(own.index).tolist() == own.tolist()
+
+
+def test_a_segment_that_nobody_was_in_has_its_name_for_new_customers(
+    outputs, log_words, tmp_path, capsys
+):
+    rules = "{Great: {monetary: [5, 5]}, Odd: {recency: [5, 5], frequency: [1, 1]}, Rest: {}}"
+    log = tmp_path / "log.csv"  # who bought last bought most often
+    rows = [f"{c},{c}-{i},2021-02-{c + 1 - i:02},a,1,1" for c in range(10) for i in range(c + 1)]
+    log.write_text("\n".join([",".join(COLUMNS), *rows]))
+    fitted = run(outputs, *log_words, *RFM, *NO_REFITS, f"model.estimator.rules={rules}",
+                 f"dataset.path={log}")  # fmt: skip
+    assert "Odd" not in set(fitted.read_customers()["segment"])
+    table, out = tmp_path / "customers.csv", tmp_path / "segments.csv"
+    table.write_text("who,recency,frequency,monetary\na,0,1,1\n")
+    capsys.readouterr()
+    assert main(["predict", str(fitted.path), str(table), "-o", str(out)]) == 0
+    assert pd.read_csv(out)["segment"].tolist() == ["Odd"]
+    assert re.search(r"Odd +1 +100.0% +0.0%", capsys.readouterr().err)
 
 
 def test_a_table_of_features_is_scored_as_it_is(rfm, tmp_path):
@@ -202,6 +221,14 @@ def test_a_run_is_shown_in_full(kind, request, capsys):
     assert main(["show", str(done.path)]) == 0
     said = {"rfm": "what they bought", "value": "BetaGeo", "rules": "if a basket holds"}
     assert said[kind] in capsys.readouterr().out
+
+
+def test_the_heading_of_a_holdout_says_whom_its_figures_are_of(value, capsys):
+    assert main(["show", str(value.path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    log, n = value.manifest["dataset"]["log"], value.manifest["dataset"]["n_rows"]
+    assert f"shop: {n} customers who bought up to 2021-09-30" in said
+    assert f"of all {log['n_customers']} customers, also those who came later: " in said
 
 
 def test_rules_give_no_segments(rules, shop, capsys):

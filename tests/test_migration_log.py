@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from segexp.cli import main
 from segexp.config.compose import load_config
 from segexp.config.options import shipped_conf
 from segexp.errors import ConfigError
@@ -63,6 +64,20 @@ def test_the_same_log_at_a_later_date(log, until_march):
     arrived = found.transitions.loc[found.transitions["from"] == "(new)", "customers"].sum()
     assert arrived == 60 - first["who"].nunique()
     assert not (found.transitions["to"] == "(gone)").any()
+    assert "holds the first" in found.periods[0] and "nobody can be (gone)" in found.periods[0]
+
+
+def test_a_period_after_the_first_needs_no_words(until_march):
+    words = [f"dataset.transactions.reference_date={JUNE}", "dataset.transactions.start=2021-04-01"]
+    assert compare_periods(until_march, None, [*words, QUICKLY]).periods == ()
+
+
+def test_an_earlier_date_is_told_under_the_verdict(until_march, tmp_path, capsys):
+    words = ["dataset.transactions.reference_date=2021-02-28", QUICKLY]
+    assert main(["migrate", str(until_march.path), *words, "-o", str(tmp_path / "back")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the second period ends before the first (2021-02-28, not after 2021-03-31)" in said
+    assert said.index("ends before the first") < said.index("customers from 2021-03-31")
 
 
 def test_lines_after_the_reference_date_are_left_out(log, until_march):

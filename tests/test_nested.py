@@ -57,6 +57,9 @@ def run(*words):
     return run_experiment(plan_experiment(load_config(words, (shipped_conf(),))), words)
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 @pytest.fixture
 def customers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -138,7 +141,7 @@ def test_the_front_of_several_objectives_is_shown_with_the_chosen_trial(customer
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(undrawn, tmp_path_factory):
     """A searched run that many tests look at."""
     folder = tmp_path_factory.mktemp("nested")
     with pytest.MonkeyPatch.context() as patch:
@@ -241,7 +244,7 @@ def test_where_there_is_nothing_to_learn_the_outer_score_is_chance(tmp_path, mon
     n = 360
     write_customers(tmp_path, n, noise=True)
     words = [
-        *QUICK, "search.n_trials=60", "evaluation.n_splits=5", "evaluation.final_model=false",
+        *QUICK, "search.n_trials=60", "evaluation.n_splits=3", "evaluation.final_model=false",
         "search.pruner=none", "model.space.max_features={type: int, low: 1, high: 6}",
     ]  # fmt: skip
     assert main(["run", *words]) == 0

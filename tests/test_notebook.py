@@ -371,6 +371,20 @@ def test_a_metric_that_there_is_not_is_one_line(grid):
         grid.compare(metric="acuracy")
 
 
+def test_a_notebook_shows_the_one_line_of_an_error_and_no_traceback(capsys):
+    pytest.importorskip("IPython")
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell = InteractiveShell(config=config)
+    shell.run_cell("import segexp\nsegexp.compare()")
+    assert capsys.readouterr().out == (
+        "ConfigError: name what is to be compared: segexp.compare(run_a, run_b)\n"
+    )
+
+
 def test_nothing_to_compare_is_one_line():
     with pytest.raises(ConfigError, match="name what is to be compared"):
         segexp.compare()

@@ -101,7 +101,7 @@ def test_the_installed_program_answers_in_an_empty_folder(
 
 @pytest.mark.slow
 def test_the_installed_program_runs_the_embedded_default(installation: Installation) -> None:
-    done = installation.run("segexp", "run")
+    done = installation.run("segexp", "run", "dataset.n_customers=300")
     assert done.returncode == 0, done.stderr
     manifests = list(installation.folder.glob("outputs/**/manifest.json"))
     assert [json.loads(path.read_text())["status"] for path in manifests] == ["completed"]

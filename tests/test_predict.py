@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -515,6 +516,24 @@ def test_a_model_with_a_cache_is_not_loaded(copy, here, capsys):
     file.write_bytes(skops.io.dumps(pipeline))
     said = refused(copy, capsys, table(f"1,{YOUNG}"))
     assert "was not loaded: memory of its Pipeline is set, and a cache may hold code" in said
+
+
+def test_a_model_that_unpacks_to_too_much_is_not_loaded(copy, capsys, monkeypatch):
+    monkeypatch.setattr("segexp.bounds.MOST_MODEL", 1_000_000)
+    with zipfile.ZipFile(copy.path / runs.PIPELINE, "w", zipfile.ZIP_DEFLATED) as model:
+        model.writestr("tree.npy", bytes(3_000_000))
+    said = refused(copy, capsys, table(f"1,{YOUNG}"))
+    assert "is not read: it holds 3 MB unpacked, more than the 1 that are read" in said
+
+
+def test_a_config_whose_aliases_have_no_end_is_one_line(copy, capsys):
+    (copy.path / runs.CONFIG).write_text("dataset: &a {b: *a}")
+    assert "entries, aliases followed" in refused(copy, capsys, table(f"1,{YOUNG}"))
+
+
+def test_columns_that_are_nested_deeply_are_one_line(copy, capsys):
+    (copy.path / runs.MODEL_SCHEMA).write_text("[" * 100_000)
+    assert "is not valid JSON" in refused(copy, capsys, table(f"1,{YOUNG}"))
 
 
 def test_a_run_of_an_earlier_version_with_other_keys_still_scores(copy):

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import shutil
+import struct
 import sys
 import types
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import segexp.runs as runs
 from segexp.cli import main
 from segexp.cli.report import execute
 from segexp.errors import ConfigError, RunError
-from segexp.report.page import Details, Figure, Section, Text, pictures
-from segexp.report.report import REPORT, report
-from segexp.report.source import Source
+from segexp.report.page import Card, Cards, Details, Figure, Section, Text, pictures
+from segexp.report.report import REPORT, report, report_with_figures
+from segexp.report.source import Source, one_line
 from segexp.report.technical import without_places
 
 SMALL = ("dataset=demo", "dataset.n_customers=300", "evaluation.n_splits=3", "engine.n_jobs=1")
@@ -77,7 +83,7 @@ def copy(tmp_path: Path) -> Callable[[Path], Path]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the parts that others test, some of which compute a while."""
     parts: dict[str, Any] = {
-        "cards": ("card_sections", lambda source, names: [_said("cards", json.dumps(names))]),
+        "cards": ("card_sections", _names_and_actions),
         "checks": ("check_section", lambda source, muted: _said("checks", " ".join(muted))),
         "classification": ("classification_sections", lambda source: [_said("result", "all")]),
         "clustering": ("clustering_sections", lambda source: [_said("result", "all")]),
@@ -87,6 +93,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         module = types.ModuleType(name)
         setattr(module, function, made)
         monkeypatch.setitem(sys.modules, f"segexp.report.{name}", module)
+
+
+def _names_and_actions(source: Source, names: Any, *, actions: Any = None) -> list[Section]:
+    titles = [rule.title for rule in actions.rules] if actions is not None else []
+    return [_said("cards", json.dumps([names, titles]))]
 
 
 def _said(name: str, words: str) -> Section:
@@ -191,6 +202,57 @@ def test_a_damaged_file_of_names_is_one_line(quick, tree, copy):
         report(run)
 
 
+BOMB = zlib.compress(bytes(1000))  # what it unpacks to does not matter
+
+
+@pytest.mark.parametrize("dots", [8_000, 12_000, 60_000])
+def test_a_picture_of_many_dots_is_not_shown(tree, copy, dots):
+    def chunk(kind, content):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    run = copy(tree)
+    (run / runs.FIGURES).mkdir(exist_ok=True)
+    head = struct.pack(">IIBBBBB", dots, dots, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", BOMB)
+    (run / runs.FIGURES / "elbow.png").write_bytes(png + chunk(b"IEND", b""))
+    source = Source.open(run)
+    assert source.figure("elbow") is None
+    assert "more than the 50" in source.why("figures/elbow.png")
+
+
+def test_names_that_stand_for_a_billion_others_are_one_line(quick, tree, copy):
+    run = copy(tree)
+    (run / "names.yaml").write_text("A: " + "[" * 10_000, "utf-8")
+    with pytest.raises(ConfigError, match="nested more than 100 deep"):
+        report(run)
+
+
+def test_a_table_that_unpacks_to_too_much_is_told(quick, tree, copy):
+    run = copy(tree)
+    table = pa.table({"row": np.zeros(140_000_000, dtype=np.int8)})
+    pq.write_table(table, run / runs.PREDICTIONS)
+    source = Source.open(run)
+    assert source.predictions is None
+    assert source.why(runs.PREDICTIONS).startswith("it holds 1,068 MB unpacked, more than")
+
+
+def test_more_segments_than_anybody_reads_are_one_line(tree, copy):
+    run = copy(tree)
+    manifest = json.loads((run / runs.MANIFEST).read_text("utf-8"))
+    manifest["segments"] = {str(i): 1 for i in range(1001)}
+    (run / runs.MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(RunError, match="it has 1,001 segments, more than the 1,000"):
+        report(run)
+
+
+def test_a_manifest_that_is_nested_deeply_is_one_line(tree, copy):
+    run = copy(tree)
+    (run / runs.MANIFEST).write_text("[" * 100_000, "utf-8")
+    with pytest.raises(RunError, match="is not valid JSON"):
+        report(run)
+
+
 def test_muted_codes_reach_the_checks(quick, tree):
     assert "checks: overfit small" in words_of(report(tree, muted=["overfit", "small"]))
 
@@ -226,6 +288,62 @@ def test_a_run_of_which_only_the_manifest_is_left_has_a_report(which, request, c
             path.unlink()
     page = words_of(report(run))
     assert "There is no result to show: the run has none." in page
+
+
+def test_damage_is_told_below_the_summary_by_a_check_and_on_the_terminal(
+    tree, copy, capsys, monkeypatch
+):
+    run = copy(tree)
+    (run / runs.SAMPLE).write_bytes((run / runs.SAMPLE).read_bytes()[:1000])
+    (run / runs.PIPELINE).write_bytes((run / runs.PIPELINE).read_bytes()[:1000])
+    for part in ("data.data_sections", "classification.classification_sections",
+                 "cards.card_sections"):  # fmt: skip
+        monkeypatch.setattr(f"segexp.report.{part}", lambda *args, **options: [])
+    assert execute([str(run)], None, None, (), None, False) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    said = f"files of the run cannot be read: {runs.PIPELINE}, {runs.SAMPLE}"
+    assert line == f"segexp: {run}: {said}; the report says what it leaves out"
+    page = words_of((run / REPORT).read_text("utf-8"))
+    assert f"Damaged: {said}." in page
+    assert f"2 files of the run cannot be read: {runs.PIPELINE}, {runs.SAMPLE}:" in page
+    assert "damaged_files" in page
+
+
+def test_a_whole_run_is_not_said_to_be_damaged(quick, tree, capsys):
+    assert execute([str(tree)], None, None, (), None, False) == 0
+    assert capsys.readouterr().err == ""
+    assert Source.open(tree).damaged == {}
+
+
+def test_what_a_reader_of_files_raises_stays_in_the_appendix(tree, copy):
+    run = copy(tree)
+    (run / runs.SAMPLE).write_bytes(b"PAR1 nonsense")
+    source = Source.open(run)
+    assert source.sample is None and source.why(runs.SAMPLE) == "sample.parquet is damaged"
+    assert source.problems[runs.SAMPLE].startswith("Arrow")
+
+
+@pytest.mark.parametrize(
+    ("folder", "message", "said"),
+    [
+        ("yaml", "yaml/config.yaml is not valid YAML.", "config.yaml is not valid YAML"),
+        ("scores", "scores/scores.csv lacks scores", "scores.csv lacks scores"),
+        ("a/b", "a/b holds no run, see a/b/x.csv", "the run directory holds no run, see x.csv"),
+        ("a/b", "a/bc is another, as is x/a/b", "a/bc is another, as is x/a/b"),
+    ],
+)
+def test_only_the_path_that_leads_to_a_file_is_struck_out(folder, message, said):
+    assert one_line(RunError(message), Path(folder)) == said
+
+
+def test_a_run_directory_in_a_message_is_struck_out_when_it_is_absolute(tmp_path):
+    folder = tmp_path / "csv"
+    assert one_line(RunError(f"{folder / 'scores.csv'} is empty"), folder) == "scores.csv is empty"
+
+
+def test_how_many_customers_a_segment_has_is_no_metric(quick, tree):
+    page = words_of(report(tree))
+    assert "recall[A]" in page and "support[A]" not in page
 
 
 def test_a_part_that_cannot_be_made_says_so(quick, tree, monkeypatch):
@@ -478,15 +596,52 @@ def test_figures_are_found_behind_folds_and_in_parts_of_sections():
     assert found["b.png"] == b"png"
 
 
+def test_figures_in_cards_are_found():
+    card = Card("A", blocks=[Figure("in-a-card", {"svg": b"<svg/>"}, "a")])
+    assert set(pictures([Section("all", "All", [Cards([card])])])) == {"in-a-card.svg"}
+
+
+def test_the_figures_that_are_written_are_those_of_the_page(quick, searched, copy):
+    run = copy(searched)
+    shutil.rmtree(run / runs.FIGURES)  # so that they are drawn anew
+    page, drawn = report_with_figures(run)
+    shown = [base64.b64decode(one) for one in re.findall(r'src="data:[^,]*,([^"]*)"', page)]
+    assert shown and set(shown) <= set(drawn.values())
+    names = {Path(name).stem for name in drawn}
+    assert len(names) == len(shown) and "slices" in names
+    assert set(drawn) == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    assert all(c.startswith(b"\x89PNG" if n.endswith("png") else b"<") for n, c in drawn.items())
+
+
 def test_a_folder_with_files_gets_no_figures_unless_forced(quick, tree, tmp_path):
     (tmp_path / "mine.png").write_bytes(b"mine")
     with pytest.raises(ConfigError, match="holds files already"):
         execute([str(tree)], None, None, (), str(tmp_path), False)
 
 
+def test_a_folder_of_runs_needs_a_file_for_its_comparison(quick, sweep, tmp_path, capsys):
+    folder = tmp_path / "runs"
+    for number, path in enumerate(runs.find_runs(sweep)):
+        shutil.copytree(path, folder / str(number))
+    with pytest.raises(ConfigError, match=r"2 runs lie in it: name one, such as .*-o comparison"):
+        execute([str(folder)], None, None, (), None, False)
+    assert not (folder / "report.html").exists()
+    assert execute([str(folder)], str(tmp_path / "all.html"), None, (), None, False) == 0
+    assert "2 runs found in" in capsys.readouterr().out
+
+
 def test_several_directories_need_a_file(tree):
     with pytest.raises(ConfigError, match=r"-o report\.html"):
         execute([str(tree), str(tree)], None, None, (), None, False)
+
+
+def test_actions_of_a_folder_of_ones_own_are_found(quick, tree, tmp_path):
+    (tmp_path / "actions.yaml").write_text(
+        "rules: [{when: {segment: A}, title: Ring them up, do: Today.}]", "utf-8"
+    )
+    page = tmp_path / "r.html"
+    execute([str(tree)], str(page), None, (), None, False, str(tmp_path))
+    assert "Ring them up" in page.read_text("utf-8")
 
 
 def test_names_of_a_file_are_used(quick, tree, tmp_path):

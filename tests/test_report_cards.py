@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.cluster import KMeans
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 import segexp.runs as runs
 from segexp.clustering.profile import profile
+from segexp.clustering.segmenter import Segmenter
 from segexp.errors import ConfigError
+from segexp.features import KeepColumns
 from segexp.report.cards import card_sections
 from segexp.report.page import Card, Cards, Code, Findings, Section, Table, Text, render_page
 from segexp.report.source import Source
-from segexp.segment_rules import learn_rules
+from segexp.saved_model import dump_pipeline
 
 MANIFEST: dict[str, Any] = {
     "schema_version": runs.SCHEMA_VERSION,
@@ -50,6 +55,10 @@ CORNERS = ["high income, high spending", "high income, low spending",
 
 @pytest.fixture
 def corners() -> pd.DataFrame:
+    return table()
+
+
+def table() -> pd.DataFrame:
     """Fifty customers in each corner of income and spending; sex says nothing."""
     rng = np.random.default_rng(0)
     income = np.repeat([90.0, 90, 20, 20], 50) + rng.normal(size=200)
@@ -61,7 +70,7 @@ LABELS = np.repeat([0, 1, 2, 3], 50)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, corners: pd.DataFrame) -> Path:
+def folder(tmp_path: Path, corners: pd.DataFrame, model: bytes) -> Path:
     """A run that found the four corners."""
     write(tmp_path, **MANIFEST)
     names = ["1", "2", "3", "4"]
@@ -74,10 +83,34 @@ def folder(tmp_path: Path, corners: pd.DataFrame) -> Path:
     )
     sample = corners.assign(row=range(200), id=ids)
     sample[["row", "id", "income", "spending", "sex"]].to_parquet(tmp_path / runs.SAMPLE)
-    space = corners[["income", "spending"]]
-    rules = learn_rules(corners, LABELS, names, space=space)
-    (tmp_path / runs.SURROGATE).write_text(json.dumps(rules.to_dict()))
+    describe(tmp_path, [])
+    (tmp_path / runs.PIPELINE).write_bytes(model)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    """A clusterer of income and spending, which is not shown the sex."""
+    pipeline = Pipeline(
+        [
+            ("columns", KeepColumns(["income", "spending"])),
+            ("scaled", StandardScaler()),
+            ("model", Segmenter(KMeans(4, n_init=5, random_state=0))),
+        ]
+    )
+    return dump_pipeline(pipeline.fit(table()))
+
+
+def describe(folder: Path, segments: list[str]) -> None:
+    """Say of the columns what the model knows."""
+    columns = {
+        "income": {"role": "numeric"},
+        "spending": {"role": "numeric"},
+        "sex": {"role": "categorical", "levels": ["f", "m"]},
+    }
+    (folder / runs.MODEL_SCHEMA).parent.mkdir(exist_ok=True)
+    content = {"columns": columns, "segments": segments, "id": "id"}
+    (folder / runs.MODEL_SCHEMA).write_text(json.dumps(content))
 
 
 def write(folder: Path, **manifest: Any) -> None:
@@ -135,6 +168,51 @@ def test_the_action_follows_from_the_markers(folder: Path) -> None:
     assert "income is low, spending is low" in cards[3].words
 
 
+def known_by_name(folder: Path, corners: pd.DataFrame) -> None:
+    names = ["Champions", "2", "3", "4"]
+    shown = corners.rename(columns={"income": "frequency", "spending": "monetary"})
+    profile(shown, np.roll(LABELS, 50), names).to_csv(folder / runs.SEGMENTS, index=False)
+
+
+def test_advice_by_a_name_says_what_speaks_against_it(folder: Path, corners: pd.DataFrame) -> None:
+    known_by_name(folder, corners)
+    words = cards_of(folder)[0].words
+    assert "The columns speak against this name" in words
+    assert "its monetary is low." in words
+
+
+def test_a_column_with_values_below_zero_is_drawn_in_standard_deviations(
+    folder: Path, corners: pd.DataFrame
+) -> None:
+    moved = corners.assign(income=corners["income"] - 55)
+    profile(moved, LABELS, ["1", "2", "3", "4"]).to_csv(folder / runs.SEGMENTS, index=False)
+    bar = next(bar for bar in cards_of(folder)[0].bars if bar.label == "income")
+    assert (bar.text, round(bar.value)) == ("+1.0 sd", 150)
+
+
+def test_a_level_that_marks_a_segment_is_drawn(folder: Path, corners: pd.DataFrame) -> None:
+    jobs = np.where(LABELS == 0, "Artist", "Doctor")
+    table = profile(corners.assign(job=jobs), LABELS, ["1", "2", "3", "4"])
+    table.to_csv(folder / runs.SEGMENTS, index=False)
+    assert ("Artist", "400") in [(bar.label, bar.text) for bar in cards_of(folder)[0].bars]
+
+
+def test_what_marks_most_segments_is_the_last_of_the_tags(
+    folder: Path, corners: pd.DataFrame
+) -> None:
+    table = profile(corners, LABELS, ["1", "2", "3", "4"])
+    marks = ["high income, low spending", "high income", "high income", ""]
+    table.assign(markers=marks).to_csv(folder / runs.SEGMENTS, index=False)
+    assert cards_of(folder)[0].tags[0] == "low spending"
+    assert cards_of(folder)[0].tags[-1] == "high income"
+
+
+def test_checks_say_in_what_scale_they_were_measured(folder: Path) -> None:
+    words = said(cards_of(folder)[3].blocks)
+    assert "of the columns after preprocessing=standard" in words
+    assert "numbers in the table, not as the model sees them" in words
+
+
 def test_typical_customers_are_the_nearest_to_the_centre(
     folder: Path, corners: pd.DataFrame
 ) -> None:
@@ -174,6 +252,52 @@ def test_rules_have_a_fidelity_and_a_price(folder: Path) -> None:
     assert "100.0% of 200 customers who were held out in turn" in words
     assert "add up to 1.0000 times those of the segments" in words
     assert "CASE" in words and "THEN 'high income, high spending'" in words
+
+
+def test_a_column_that_was_not_used_to_find_the_segments_is_said_apart(
+    folder: Path, corners: pd.DataFrame
+) -> None:
+    women = corners.assign(sex=np.where(LABELS == 0, "f", "m"))
+    profile(women, LABELS, list("1234")).to_csv(folder / runs.SEGMENTS, index=False)
+    overview = next(block for block in sections_of(folder)[0].blocks if isinstance(block, Table))
+    assert overview.rows[0][4] == (
+        "high spending, high income; not used to find the segments: many sex f"
+    )
+    card = cards_of(folder)[0]
+    assert card.tags == ["high spending", "high income"]
+    own = next(block for block in card.blocks if isinstance(block, Table))
+    assert {row[0].text: row[0].mark for row in own.rows}["sex=f"] == "not used"
+
+
+def test_what_a_model_does_not_see_has_no_effect_on_what_it_gets(folder: Path) -> None:
+    assert Source.open(folder).unused == {"sex"}
+    (folder / runs.PIPELINE).unlink()
+    assert Source.open(folder).unused == set()
+
+
+def test_rules_say_which_file_they_lack(folder: Path) -> None:
+    (folder / runs.MODEL_SCHEMA).unlink()
+    words = said(sections_of(folder)[0].children[0])
+    assert "they are made from model/schema.json: the run has none" in words
+
+
+def test_many_segments_have_cards_but_no_rules(folder: Path) -> None:
+    many = [str(i) for i in range(101)]
+    pd.DataFrame({"segment": many, "n": 2, "share": 1 / 101, "markers": ""}).to_csv(
+        folder / runs.SEGMENTS, index=False
+    )
+    assert len(cards_of(folder)) == 101
+    assert "there are 101 segments, and a small tree tells no more than 100 apart" in said(
+        sections_of(folder)[0].children[0]
+    )
+
+
+def test_more_segments_than_anybody_reads_are_one_sentence(folder: Path) -> None:
+    many = [str(i) for i in range(1001)]
+    pd.DataFrame({"segment": many, "n": 1, "share": 0.001, "markers": ""}).to_csv(
+        folder / runs.SEGMENTS, index=False
+    )
+    assert "it has 1,001 segments, more than the 1,000 that are shown" in said(sections_of(folder))
 
 
 def test_users_names_are_shown_everywhere(folder: Path) -> None:
@@ -224,8 +348,8 @@ def test_without_a_profile_there_are_no_cards(folder: Path) -> None:
     assert section.blocks == [Text("There are no cards of segments: the run has none.", "note")]
 
 
-def damage_rules(folder: Path) -> None:
-    (folder / runs.SURROGATE).write_text('{"version": 1, "nodes": [{"segment": 9}]}')
+def damage_schema(folder: Path) -> None:
+    (folder / runs.MODEL_SCHEMA).write_text('{"columns": {"income": 1}}')
 
 
 def damage_sample(folder: Path) -> None:
@@ -236,7 +360,7 @@ def damage_customers(folder: Path) -> None:
     pd.DataFrame({"row": [-1] * 5, "segment": [None] * 5}).to_parquet(folder / runs.CUSTOMERS)
 
 
-@pytest.mark.parametrize("damage", [damage_rules, damage_sample, damage_customers])
+@pytest.mark.parametrize("damage", [damage_schema, damage_sample, damage_customers])
 def test_damaged_files_leave_the_cards(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(folder)
     assert [card.title for card in cards_of(folder)] == CORNERS
@@ -256,8 +380,7 @@ def known(folder: Path, corners: pd.DataFrame) -> Path:
     (folder / runs.CUSTOMERS).unlink()
     truth = np.array(names)[LABELS]
     pd.read_parquet(folder / runs.SAMPLE).assign(target=truth).to_parquet(folder / runs.SAMPLE)
-    rules = learn_rules(corners, LABELS, names)
-    (folder / runs.SURROGATE).write_text(json.dumps(rules.to_dict()))
+    describe(folder, names)
     predicted = np.where(np.arange(200) % 50 < 40, truth, "A")
     pd.DataFrame(
         {"row": range(200), "id": "x", "repeat": 0, "fold": 0, "true": truth,

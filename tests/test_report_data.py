@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ import segexp.figures.look as look
 import segexp.runs as runs
 from segexp.cli import main
 from segexp.data_profile import profile_table
-from segexp.report.data import data_sections
-from segexp.report.page import Code, Figure, Findings, Items, Table, Text, render_page
+from segexp.report.data import data_sections, left_out
+from segexp.report.page import Code, Details, Figure, Findings, Items, Table, Text, render_page
 from segexp.report.source import Source
 
 HOSTILE = "</td><script>alert('\"&')</script>{{ 7*7 }}"
@@ -50,7 +51,7 @@ def quick(request, monkeypatch):
     """One small picture in place of each; how they are drawn is tested with the figures."""
     if "real" not in request.node.name:
         picture = look.render(MatplotlibFigure(figsize=(1, 1)))
-        monkeypatch.setattr(look, "render", lambda figure: picture)
+        monkeypatch.setattr(look, "Pictures", lambda figure: picture)
 
 
 @pytest.fixture
@@ -97,6 +98,31 @@ def test_found_segments_are_said_to_be_in_sample(run):
     assert all("In-sample" in figure.caption for figure in blocks(found, Figure))
     known = next(child for child in section.children if child.id == "data-segments")
     assert not any("In-sample" in figure.caption for figure in blocks(known, Figure))
+
+
+def test_no_caption_stands_twice_in_a_row(run):
+    (section,) = data_sections(run(hostile_profile()))
+    for part in section.children:
+        said = [block.caption for block in part.blocks if isinstance(block, Figure | Table)]
+        assert not any(one and one == after for one, after in pairwise(said))
+
+
+@pytest.mark.parametrize("p", [0.0, 1.5e-311])
+def test_a_p_that_floats_round_is_below_a_bound(run, p):
+    profile = hostile_profile()
+    profile["target"]["features"][0]["p_value"] = p
+    (section,) = data_sections(run(profile))
+    known = next(child for child in section.children if child.id == "data-segments")
+    (table,) = blocks(known, Details)[0].blocks
+    assert table.rows[0][-1].text == "< 1e-300"
+
+
+def test_without_patterns_weak_ones_are_not_denied(run):
+    profile = hostile_profile()
+    profile["missing"]["patterns"] = []
+    (section,) = data_sections(run(profile))
+    (words,) = [block.words for block in blocks(section, Text) if "association" in block.words]
+    assert "has no association of 0.1 or more" in words
 
 
 def test_nothing_of_a_profile_becomes_markup(run):
@@ -159,6 +185,25 @@ def test_the_licence_is_that_of_the_config(run):
     source = run(None)
     facts = dict(blocks(data_sections(source)[0], Table)[0].rows)
     assert facts["licence"] == source.config["dataset"]["licence"]
+
+
+def test_columns_that_are_left_out_are_said_with_the_reason(run):
+    source = run(None)
+    dataset = source.manifest["dataset"]
+    dataset["roles"]["ignore"] = ["it's last", "note"]
+    message = (
+        f"column {chr(34)}it's last{chr(34)} without a role is ignored: its values look like dates"
+    )
+    dataset["findings"] = [{"code": "role", "message": message, "count": 1}]
+    assert left_out(source) == "Left out: it's last (its values look like dates), note."
+
+
+def test_a_number_that_may_be_a_date_is_said_first(run):
+    source = run(hostile_profile())
+    finding = {"code": "serial_days", "message": "column 'since' looks like days", "count": 1}
+    source.manifest["dataset"]["findings"] = [finding]
+    notes = [b.words for b in data_sections(source)[0].blocks if isinstance(b, Text)]
+    assert "A number may be a date: column 'since' looks like days." in notes
 
 
 def test_roles_and_findings_are_shown(run):

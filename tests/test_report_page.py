@@ -218,6 +218,18 @@ def test_a_large_svg_is_shown_as_png():
     assert album.note == ""
 
 
+def test_a_png_is_drawn_only_where_the_page_needs_it():
+    class Drawn(dict):
+        def __missing__(self, kind):
+            pytest.fail(f"{kind} was drawn")
+
+        def get(self, kind, default=None):
+            return self[kind]
+
+    album = Album([figure := Figure("f", Drawn(svg=SVG), "alt")])
+    assert album.picture(figure)["address"].startswith("data:image/svg")
+
+
 def test_figures_that_are_too_many_lose_colours_and_say_so():
     picture = png(300, 300)
     album = Album([figure := Figure("f", picture, "alt")], most=len(picture) // 2)

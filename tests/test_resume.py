@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from own_processes import OwnProcess
 
 import segexp.runs as runs
 from segexp.cli import main
@@ -23,6 +25,8 @@ from segexp.data.demo import generate_customers
 from segexp.errors import RunError
 from segexp.experiment import Reporter, run_experiment
 from segexp.plan import plan_experiment
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 QUICK = ["dataset.n_customers=200", "model=decision_tree", "evaluation.baselines=[]",
          "evaluation.importance_repeats=0", "evaluation.n_splits=2"]  # fmt: skip
@@ -47,7 +51,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(undrawn, tmp_path_factory):
     """A searched run that nobody stopped, in one process."""
     return finish(tmp_path_factory.mktemp("whole"), SEARCHED)
 
@@ -117,15 +121,6 @@ class Killer:
         step = 1.1 / n
         return [step * (i + self.random.random()) for i in range(n)]
 
-    def start(self, words):
-        return subprocess.Popen(
-            [sys.executable, "-m", "segexp", *words],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
     def journal_size(self):
         with contextlib.suppress(ValueError, OSError):
             return (only_run(self.outputs) / runs.JOURNAL).stat().st_size
@@ -142,7 +137,7 @@ class Killer:
 
     def kill(self, words, share):
         """Start, kill, and return whether the run was still at work."""
-        process = self.start(words)
+        process = OwnProcess(words)
         try:
             self.wait_for(process, share)
         finally:
@@ -233,9 +228,7 @@ def test_a_run_that_is_killed_and_resumed_gives_the_same_numbers(words, seed, wh
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "n_kills", "seed"), [(SEARCHED, 5, 11), (SEARCHED, 6, 12), (PARALLEL, 5, 13)]
-)
+@pytest.mark.parametrize(("words", "n_kills", "seed"), [(SEARCHED, 9, 11), (PARALLEL, 7, 13)])
 def test_a_run_that_is_killed_many_times_gives_the_same_numbers(words, n_kills, seed, whole):
     assert kill_again_and_again(words, whole, n_kills, seed) >= n_kills - 1
 
@@ -308,23 +301,19 @@ def test_a_line_of_the_journal_that_is_no_json_is_one_line(copy, capsys):
     assert "journal.log" in err
 
 
-DYING = """
-import os, sys
-import segexp.runs as runs
-from segexp.cli import main
+def die_before_file(n_files):
+    """End this process, as a kill does, where it would write one file more."""
+    write = runs.RunWriter.write_bytes
+    n_written = 0
 
-left, write = int(sys.argv[1]), runs.RunWriter.write_bytes
+    def write_or_die(self, name, content):
+        nonlocal n_written
+        if n_written == n_files:
+            os._exit(9)
+        n_written += 1
+        write(self, name, content)
 
-def write_or_die(self, name, content):
-    global left
-    if left == 0:
-        os._exit(9)
-    left -= 1
-    write(self, name, content)
-
-runs.RunWriter.write_bytes = write_or_die
-sys.exit(main(sys.argv[2:]))
-"""
+    runs.RunWriter.write_bytes = write_or_die
 
 
 @pytest.mark.parametrize(
@@ -333,10 +322,8 @@ sys.exit(main(sys.argv[2:]))
 def test_a_kill_before_any_file_is_written_leaves_a_run_that_goes_on(copy, n_files):
     """More trials change the config and the manifest, and a kill can come between them."""
     words = ["resume", str(copy), "search.n_trials=9"]
-    died = subprocess.run(
-        [sys.executable, "-c", DYING, str(n_files), *words], capture_output=True, check=False
-    )
-    assert died.returncode == 9
+    died = OwnProcess(words, before=partial(die_before_file, n_files))
+    assert died.wait(GIVE_UP_S) == 9
     assert main(["resume", str(copy)]) == 0
     assert main(words) == 0
     assert (
@@ -353,7 +340,7 @@ def test_a_kill_before_any_file_is_written_leaves_a_run_that_goes_on(copy, n_fil
 @pytest.mark.parametrize("words", [SEARCHED, pytest.param(PARALLEL, marks=pytest.mark.slow)])
 def test_ctrl_c_says_how_to_go_on(words, whole):
     killer = Killer(3, whole)
-    process = killer.start(["run", *words])
+    process = OwnProcess(["run", *words])
     killer.wait_for(process, 0.4)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=GIVE_UP_S)
@@ -484,7 +471,7 @@ def test_other_data_are_refused_with_both_fingerprints(here, capsys):
 @needs_proc
 def test_a_run_that_is_at_work_is_left_alone(whole, capsys):
     killer = Killer(4, whole)
-    process = killer.start(["run", *SEARCHED])
+    process = OwnProcess(["run", *SEARCHED])
     try:
         killer.wait_for(process, 0.2)
         process.send_signal(signal.SIGSTOP)

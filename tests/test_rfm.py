@@ -34,12 +34,9 @@ from segexp.rfm import (
     LogRFM,
     RFMScorer,
     RFMSegments,
-    at_risk,
     check_map,
-    high_value,
-    minimum_data,
-    rfm_table,
 )
+from segexp.rfm_lists import at_risk, high_value, minimum_data, rfm_table
 from segexp.saved_model import TRUSTED
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

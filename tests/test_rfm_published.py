@@ -17,7 +17,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import StandardScaler
 
-from segexp.rfm import SCORES, LogRFM, RFMScorer, RFMSegments, rfm_table
+from segexp.rfm import SCORES, LogRFM, RFMScorer, RFMSegments
+from segexp.rfm_lists import rfm_table
 
 pytestmark = pytest.mark.published
 

@@ -102,6 +102,15 @@ def test_few_segments_differ_by_their_marks():
     assert len(paths) == 8
 
 
+def test_no_two_of_forty_segments_have_the_same_colour_and_mark():
+    looks = {(figures._colour(code), figures._mark(code, 40)) for code in range(40)}
+    assert len(looks) == 40
+
+
+def test_the_first_two_dozen_segments_have_a_colour_each():
+    assert len({figures._colour(code) for code in range(24)}) == 24
+
+
 def test_customers_at_the_same_place_are_moved_apart_and_that_is_said():
     layout = figures.Layout(np.repeat([[0.0, 0], [1, 1]], 20, axis=0), None, "PCA")
     figure = figures.customer_map(layout, np.repeat([0, 1], 20), ["a", "b"])

@@ -11,12 +11,15 @@ from sklearn.cluster import KMeans
 from segexp.clustering.profile import profile
 from segexp.errors import ConfigError, DataError
 from segexp.segment_names import (
+    brief_markers,
     column_labels,
     describe_markers,
     name_segments,
     read_markers,
+    say_leanings,
     say_markers,
     segment_levels,
+    without_markers,
 )
 
 
@@ -134,6 +137,49 @@ def test_who_has_no_marker_but_is_far_from_the_mean_is_rather_so() -> None:
     found = table(["high a", "high b", "high c", ""], a=[1.0] * 4, b=[1.0] * 4, c=[1.0] * 4)
     found["index[b]"] = [100.0, 150, 100, 70]
     assert name_segments(found)["4"] == "rather low b"
+
+
+def test_a_column_without_values_is_not_known() -> None:
+    found = table(["high a", "", "low a"], a=[9.0, 5, 1], b=[1.0, np.nan, 1])
+    assert name_segments(found) == {"1": "high a", "2": "b not known", "3": "low a"}
+    assert say_markers(found)["2"] == ["b not known"]
+    assert "b" not in segment_levels(found)["2"]
+
+
+def test_levels_without_values_are_not_known() -> None:
+    found = table(["high a", ""], a=[9.0, 5]).assign(**{"share[t=u]": [0.5, np.nan]})
+    assert name_segments(found) == {"1": "high a", "2": "t not known"}
+
+
+def test_a_column_that_nobody_has_says_nothing_of_a_segment() -> None:
+    assert say_markers(table(["", ""], a=[np.nan, np.nan])) == {"1": [], "2": []}
+
+
+def test_who_has_no_value_is_not_placed_as_average() -> None:
+    marks = ["low a, high b", "high b", "high a, low b", "high a, high b"]
+    found = table(marks, a=[1.0, np.nan, 9, 9], b=[9.0, 9, 1, 9])
+    assert name_segments(found)["2"] == "a not known, high b"
+
+
+def test_only_what_is_near_the_mean_is_placed_as_average() -> None:
+    marks = ["high a, high b", "low a", "low a, low b", "high a, low b"]
+    found = table(marks, a=[9.0, 1, 1, 9], b=[9.0, 6, 1, 1])
+    found["index[b]"] = [220.0, 140, 25, 25]
+    assert name_segments(found)["2"] == "low a, rather high b"
+
+
+def test_what_is_rather_so_is_not_average_anywhere() -> None:
+    found = table(["high a", ""], a=[9.0, 1], b=[5.0, 3]).assign(**{"index[b]": [110.0, 70.0]})
+    assert segment_levels(found)["2"]["b"] == "rather low"
+    assert brief_markers(found)["2"] == "rather low b"
+    assert without_markers(found) == {"2": "rather low b"}
+
+
+def test_of_a_column_of_levels_the_farthest_is_said() -> None:
+    shares = {"share[s=Low]": [0.4, 0.6], "share[s=High]": [0.4, 0.1], "share[s=Odd]": [0.03, 0.01]}
+    found = table(["", ""], a=[1.0, 1]).assign(**shares)
+    assert say_leanings(found)["1"] == ["rather many high s"]
+    assert say_leanings(found, without=["s"])["1"] == []
 
 
 def test_equal_names_get_more_markers() -> None:

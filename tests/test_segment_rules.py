@@ -36,6 +36,15 @@ def by_sql(rules: SegmentRules, X: pd.DataFrame, table: str = "customers") -> li
         return [row[-1] for row in cursor.fetchall()]
 
 
+def test_the_column_of_the_sql_is_none_of_the_table() -> None:
+    X = pd.DataFrame({"Predicted_Segment": [1.0, 2, 3, 4], "segment": [1.0, 2, 1, 2]})
+    rules = learn_rules(X, [0, 0, 1, 1], ["a", "b"])
+    with duckdb.connect() as database:
+        database.register("customers", X)
+        columns = database.execute(rules.to_sql()).fetchdf().columns
+    assert list(columns) == ["Predicted_Segment", "segment", "predicted_segment_2"]
+
+
 def by_pandas(rules: SegmentRules, X: pd.DataFrame) -> list[Any]:
     X = X.reset_index(drop=True)
     found: list[Any] = [None] * len(X)
@@ -82,6 +91,64 @@ def test_sql_and_pandas_give_everybody_the_segment_of_the_tree(seed: int) -> Non
         said = rules.predict(table).tolist()
         assert by_sql(rules, table, 'my "own" table') == said
         assert by_pandas(rules, table) == said
+
+
+CODED = {
+    "text": str,
+    "any": object,
+    "whole": "int64",
+    "with decimals": "float64",
+    "nullable": "Int64",
+    "of few levels": "category",
+}
+
+
+def coded(kind: str) -> pd.DataFrame:
+    """Codes of a plan that were read from a file as numbers, or as text."""
+    plan = pd.Series(["1", "2", "3", "10"] * 15)
+    if kind == "text":
+        return pd.DataFrame({"plan": plan})
+    numbers = plan.astype("int64")
+    return pd.DataFrame({"plan": numbers.astype(CODED[kind])})
+
+
+@pytest.mark.parametrize("kind", CODED)
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_codes_that_are_numbers_are_the_levels_of_that_name(kind: str, is_ordered: bool) -> None:
+    grown = coded("text")
+    if is_ordered:
+        order = pd.CategoricalDtype(["1", "2", "3", "10"], ordered=True)
+        grown = grown.astype(order)
+    rules = learn_rules(grown, [0, 0, 1, 2] * 15, ["a", "b", "c"])
+    said = ["a", "a", "b", "c"] * 15
+    X = coded(kind)
+    assert rules.predict(X).tolist() == by_pandas(rules, X) == by_sql(rules, X) == said
+
+
+def test_codes_beside_missing_cells_are_read_as_decimals() -> None:
+    rules = learn_rules(pd.DataFrame({"plan": ["1", "2", np.nan] * 9}), [0, 1, 1] * 9, ["a", "b"])
+    X = pd.DataFrame({"plan": [1.0, 2.0, np.nan]})
+    assert rules.predict(X).tolist() == by_pandas(rules, X) == ["a", "b", "b"]
+
+
+def test_yes_and_no_of_a_file_are_truth_values_in_pandas() -> None:
+    rules = learn_rules(pd.DataFrame({"paid": ["true", "false"] * 9}), [0, 1] * 9, ["a", "b"])
+    X = pd.DataFrame({"paid": [True, False]})
+    assert rules.predict(X).tolist() == by_pandas(rules, X) == ["a", "b"]
+
+
+def test_of_two_levels_that_one_number_would_be_it_is_neither() -> None:
+    X = pd.DataFrame({"code": ["01", "001", "x"] * 9})
+    rules = learn_rules(X, [0, 1, 2] * 9, ["a", "b", "c"], max_leaves=3)
+    number = pd.DataFrame({"code": [1]})
+    assert rules.predict(number).tolist() == by_pandas(rules, number)
+    assert rules.columns[0].cells == {"x": ("x",), "01": ("01",), "001": ("001",)}
+
+
+def test_a_code_written_with_zeros_is_found_in_a_column_of_numbers() -> None:
+    rules = learn_rules(pd.DataFrame({"zip": ["01067", "8001"] * 9}), [0, 1] * 9, ["a", "b"])
+    X = pd.DataFrame({"zip": [1067, 8001]})
+    assert rules.predict(X).tolist() == by_pandas(rules, X) == ["a", "b"]
 
 
 def test_rules_survive_json_with_every_digit() -> None:
@@ -205,6 +272,12 @@ def test_one_segment_is_everybody() -> None:
     assert by_pandas(rules, pd.DataFrame({"x": [1.0]})) == ["all"]
 
 
+def test_more_rules_than_a_reader_can_use_are_refused() -> None:
+    X = pd.DataFrame({"x": np.arange(2000.0)})
+    with pytest.raises(DataError, match="1 to 500 rules, got 1,000 segments"):
+        learn_rules(X, np.arange(2000) // 2, list(map(str, range(1000))))
+
+
 def test_dates_are_left_out_and_named() -> None:
     X = pd.DataFrame({"x": [1.0, 2.0] * 6, "since": pd.to_datetime(["2024-01-01"] * 12)})
     assert learn_rules(X, [0, 1] * 6, ["a", "b"]).left_out == ("since",)
@@ -232,6 +305,7 @@ def test_a_price_is_the_cost_of_the_tree_over_that_of_the_segments() -> None:
         ({"columns": None}, "is not list"),
         ({"columns": []}, "no column"),
         ({"nodes": [{"segment": 7, "n": 1, "purity": 1.0}]}, "no segment"),
+        ({"nodes": [{"segment": 0, "n": 1, "purity": 1.0}] * 3000}, "too many nodes"),
     ],
 )
 def test_damaged_rules_are_one_error(damage: dict[str, Any], words: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from segexp.config.options import read_yaml, shipped_conf
 from segexp.config.schema import DatasetConfig, LogConfig
+from segexp.data.cells import parse_dates, text_column
 from segexp.data.loading import load_dataset
 from segexp.data.transactions import (
     Customers,
@@ -388,9 +389,51 @@ def test_whole_number_ids_sort_as_numbers_and_others_as_text():
     assert ids("10", "9", "100") == ["9", "10", "100"]
     assert ids("10", "9", "x") == ["10", "9", "x"]
     assert ids("02", "1") == ["1", "02"]
+    assert ids("10000000000000000000", "9", "-1") == ["-1", "9", "10000000000000000000"]
 
 
 # --- One log in many forms ------------------------------------------------------------------
+
+
+HUGE = [9_007_199_254_740_993, -9_007_199_254_740_993, 2**63 - 1, -(2**63), 10**18, 5, -5]
+AS_FLOATS = [10.0, 9.0, -3.0, 0.0, 2.0**52, None]
+MIXED = [1.0, 2.5, -1.0, 1e16, float("inf"), 1e-7, None]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else repr(value)
+
+
+@pytest.mark.parametrize("names", [HUGE, AS_FLOATS, MIXED], ids=["huge", "floats", "mixed"])
+@pytest.mark.parametrize("role", ["who", "order"])
+def test_names_that_are_numbers_are_those_that_are_text(role, names):
+    other = "order" if role == "who" else "who"
+    stored = pd.DataFrame({role: names, other: "x", "day": "2024-01-01", "n": 1, "price": 1.5})
+    text = stored.assign(**{role: [_cell(name) for name in names]})
+    drop = log(missing_customer="drop", invalid="drop")
+    assert stored[role].dtype != object
+    found, same = customers_from_frame(stored, drop), customers_from_frame(text, drop)
+    assert found.ids.tolist() == same.ids.tolist()
+    assert (found.fingerprint, found.summary) == (same.fingerprint, same.summary)
+
+
+def test_0_and_minus_0_are_one_customer():
+    lines = [(-0.0, "a", "2024-01-01", 1, 1), (0.0, "b", "2024-01-02", 1, 1)]
+    assert customers(lines).ids.tolist() == ["0"]
+
+
+@pytest.mark.parametrize("column", ["who", "order"])
+@pytest.mark.parametrize("names", [AS_FLOATS, MIXED], ids=["floats", "mixed"])
+def test_dask_writes_names_that_are_numbers_as_duckdb_does(names, column, tmp_path):
+    pytest.importorskip("dask.dataframe")
+    other = "order" if column == "who" else "who"
+    lines = {column: names, other: "x", "day": "2024-01-01", "n": 1, "price": 1.5}
+    path = str(tmp_path / "log.parquet")
+    pd.DataFrame(lines).to_parquet(path)
+    keys = {"missing_customer": "drop", "invalid": "drop"}
+    found = load_customers(dataset(path, keys | {"aggregate": "dask"}, reader="parquet"))
+    same = load_customers(dataset(path, keys, reader="parquet"))
+    assert found.fingerprint == same.fingerprint
 
 
 def test_the_order_of_the_lines_does_not_matter():
@@ -410,6 +453,36 @@ def test_the_order_of_the_lines_does_not_matter():
         other = customers_from_frame(lines.sample(frac=1, random_state=seed), log())
         assert other.fingerprint == one.fingerprint
         pd.testing.assert_frame_equal(other.table, one.table, check_exact=True)
+
+
+@pytest.mark.parametrize("end", [None, "2024-02-10"])
+@pytest.mark.parametrize("returns", ["drop", "keep"])
+@pytest.mark.parametrize("frequency", ["orders", "days", "lines"])
+@pytest.mark.parametrize("amounts", [True, False], ids=["amounts", "no amounts"])
+def test_bits_count_days_and_orders_as_tables_do(end, returns, frequency, amounts, monkeypatch):
+    rng = np.random.default_rng(1)
+    n = 3000
+    lines = pd.DataFrame(
+        {
+            "who": rng.integers(0, 40, n),
+            "order": rng.integers(5, 900, n),  # of several customers and days
+            "day": np.datetime64("2024-01-01") + rng.integers(0, 90, n),
+            "n": rng.choice([-1, 1, 2], n, p=[0.1, 0.6, 0.3]),
+            "price": rng.lognormal(3, 2, n),
+        }
+    )
+    keys = {"calibration_end": end, "returns": returns, "frequency": frequency,
+            "features": ALL_FEATURES if amounts else ["recency", "days", "repeats"],
+            "price": "price" if amounts else None}  # fmt: skip
+    monkeypatch.setattr("segexp.data.log_sums.BYTES_OF_ROW", 1000)
+    monkeypatch.setattr("segexp.data.log_sums.DENSE_BITS", 1000)
+    in_bits = customers_from_frame(lines, log(**keys))
+    monkeypatch.setattr("segexp.data.log_sums.BYTES_OF_ROW", 0)
+    monkeypatch.setattr("segexp.data.log_sums.DENSE_BITS", 0)
+    in_tables = customers_from_frame(lines, log(**keys))
+    pd.testing.assert_frame_equal(in_bits.table, in_tables.table, check_exact=True)
+    assert in_bits.fingerprint == in_tables.fingerprint
+    assert in_bits.summary == in_tables.summary
 
 
 @pytest.mark.parametrize(
@@ -543,6 +616,14 @@ NO_DATES = ["24-01-31", "2024-02-30", "now", "epoch", "infinity", "0001-01-01", 
 def test_a_date_is_understood(text, day, tmp_path):
     path = csv_of(tmp_path, f'who,order,day,n,price\n1,a,"{text}",1,1\n')
     assert load_customers(dataset(path, dayfirst=True)).summary["first"] == day
+
+
+@pytest.mark.parametrize("text", [*DATES, *NO_DATES, "2024-01-31 10:00+16:30", "04 09 2012"])
+def test_a_plain_table_reads_the_dates_of_a_log(text, tmp_path):
+    path = csv_of(tmp_path, f'who,order,day,n,price\n1,a,"{text}",1,1\n1,b,2024-01-31,1,1\n')
+    log = load_customers(dataset(path, {"invalid": "drop"})).summary["first"]
+    known = parse_dates(text_column([text, "2024-01-31"]), dayfirst=False)
+    assert str(np.nanmin(known.astype("M8[D]"))) == log
 
 
 @pytest.mark.parametrize("text", NO_DATES)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from segexp.config.options import read_yaml, shipped_conf
@@ -49,6 +50,21 @@ def test_an_item_counts_once_per_basket_and_blanks_are_stripped(tmp_path):
         2,
         4,
     )
+
+
+@pytest.mark.parametrize("order", ["order", None])
+@pytest.mark.parametrize("kind", ["int64", "float64"])
+def test_names_that_are_numbers_make_the_baskets_of_text(kind, order, tmp_path):
+    columns = {"who": [1, 1, 2], "order": [10, 10, 9], "item": [3, 20, 3]}
+    lines = pd.DataFrame(columns).assign(day="2024-01-01", amount="1")
+    found = {}
+    for kept in (kind, str):
+        lines.astype(dict.fromkeys(columns, kept)).to_parquet(tmp_path / "log.parquet")
+        config = dataset(tmp_path, "", order=order)
+        path = str(tmp_path / "log.parquet")
+        found[kept] = load_baskets(replace(config, path=path, reader="parquet"))
+    assert found[kind].items == ("20", "3")
+    assert found[kind].fingerprint == found[str].fingerprint
 
 
 def test_without_an_order_column_a_day_of_a_customer_is_a_basket(tmp_path):
@@ -154,3 +170,17 @@ def test_the_revenue_of_all_baskets_may_be_more_than_64_bits_hold(tmp_path):
 def test_a_file_of_baskets_without_an_item_is_refused(tmp_path):
     with pytest.raises(DataError, match="none of 1 line is left"):
         load_baskets(dataset(tmp_path, ",\n", layout="baskets"))
+
+
+def test_baskets_tell_dates_that_can_be_read_two_ways_and_a_last_day_that_stands_alone(tmp_path):
+    text = LINES.replace("2024-01-02", "05/04/2026").replace("2024-01-01", "04/03/2024")
+    assert [f.code for f in load_baskets(dataset(tmp_path, text)).findings] == [
+        "two_way_dates",
+        "gap",
+    ]
+
+
+def test_baskets_of_most_lines_are_not_dropped_for_dates_that_cannot_be_read(tmp_path):
+    text = LINES.replace("2024-01-01", "31.01.24")
+    with pytest.raises(DataError, match=r"3 of 4 lines with a day.*too many to leave out"):
+        load_baskets(dataset(tmp_path, text, invalid="drop"))

@@ -17,7 +17,6 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 import segexp.runs as runs
-from segexp.baskets.figures import rule_network, rule_scatter, top_items
 from segexp.baskets.itemsets import basket_matrix, item_counts
 from segexp.baskets.judging import JudgedRules, judge_rules
 from segexp.baskets.rules import AssociationRules
@@ -31,8 +30,7 @@ from segexp.config.schema import ExperimentConfig
 from segexp.data.loading import Dataset
 from segexp.engine import Engine
 from segexp.errors import DataError
-from segexp.evaluation import Split, timings_table
-from segexp.figures.look import render
+from segexp.evaluation import Split, scores_table, timings_table
 from segexp.metrics import summarise
 from segexp.runs import RunWriter
 from segexp.saved_model import UnsafeModelError
@@ -96,6 +94,10 @@ def mine_one_segment(table: BasketTable, model: AssociationRules, name: str) -> 
 
 def draw_rules(table: BasketTable, fitted: AssociationRules) -> dict[str, bytes]:
     """Return the figures of fitted rules as file name -> content."""
+    # Here, so that only a process that draws loads matplotlib.
+    from segexp.baskets.figures import rule_network, rule_scatter, top_items
+    from segexp.figures.look import render
+
     counts = item_counts(basket_matrix(table.matrix))
     sold = pd.DataFrame({"item": table.items, "count": counts})
     figures = {
@@ -221,7 +223,7 @@ class BasketWork:
         return found
 
     def _write_folds(self, folds: Sequence[BasketFold]) -> None:
-        scores = scores_table(folds)
+        scores = scores_table((fold.split, fold.judged.values) for fold in folds)
         self._writer.write_csv(runs.SCORES, scores)
         self._writer.write_json(runs.SUMMARY, summarise(scores))
         self._writer.write_csv(runs.TIMINGS, timings_table(folds))
@@ -273,18 +275,6 @@ def _names_of(segments: pd.Series[Any]) -> NDArray[np.object_]:
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def scores_table(folds: Sequence[BasketFold]) -> pd.DataFrame:
-    """Return the long table ``repeat, fold, metric, value``."""
-    return pd.DataFrame(
-        [
-            (fold.split.repeat, fold.split.fold, metric, value)
-            for fold in folds
-            for metric, value in fold.judged.values.items()
-        ],
-        columns=["repeat", "fold", "metric", "value"],
-    )
 
 
 def with_held_out(rules: pd.DataFrame, folds: Sequence[BasketFold]) -> pd.DataFrame:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from segexp.errors import SegexpError, did_you_mean
 
@@ -34,7 +37,7 @@ _INSTEAD_OF_OPTION = {  # options of Hydra's own command line, and what answers 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done; 1 a run failed; 2 something the user can mend; 130 interrupted.
+    0 done; 1 a run failed; 2 something the user can mend; 130 interrupted, by Ctrl-C or by SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
@@ -46,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(complete(words[1:])))
         return 0
     try:
-        code = _dispatch(words)
-        sys.stdout.flush()
+        with _stopped_by_sigterm():
+            code = _dispatch(words)
+            sys.stdout.flush()
         return code
     except SegexpError as error:
         _say(str(error))
@@ -64,6 +68,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _say(f"the output cannot be written: {error.strerror}")
         return 2
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, by which `timeout` and schedulers end a command, do what Ctrl-C does."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _dispatch(words: list[str]) -> int:

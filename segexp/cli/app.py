@@ -41,6 +41,13 @@ ConfigDir = Annotated[
 ]
 
 
+Like = Annotated[
+    str | None,
+    typer.Option(
+        "--like", metavar="DIR", show_default=False,
+        help="Take the words of this run, too; those typed here replace them.",
+    ),
+]  # fmt: skip
 Force = Annotated[
     bool, typer.Option("--force", help="Repeat what was done already.", show_default=False)
 ]
@@ -86,6 +93,7 @@ def root(
 def run(
     words: Words = None,
     config_dir: ConfigDir = None,
+    like: Like = None,
     force: Force = False,
     multirun: Annotated[
         bool, typer.Option("-m", help="The same as `segexp sweep`.", show_default=False)
@@ -94,15 +102,18 @@ def run(
     """Evaluate one pipeline on rows it never saw, and leave a run directory."""
     from segexp.cli.run import execute_run, execute_sweep
 
-    return (execute_sweep if multirun else execute_run)(words or [], config_dir, force=force)
+    execute = execute_sweep if multirun else execute_run
+    return execute(words or [], config_dir, like=like, force=force)
 
 
 @app.command(epilog="Example: segexp sweep model=lightgbm,xgboost preprocessing=minimal,standard")
-def sweep(words: Words = None, config_dir: ConfigDir = None, force: Force = False) -> int:
+def sweep(
+    words: Words = None, config_dir: ConfigDir = None, like: Like = None, force: Force = False
+) -> int:
     """Run every cell of a grid side by side, and print one table."""
     from segexp.cli.run import execute_sweep
 
-    return execute_sweep(words or [], config_dir, force=force)
+    return execute_sweep(words or [], config_dir, like=like, force=force)
 
 
 @app.command(epilog="Example: segexp resume outputs/sweeps/20261121T101500Z-4cells-1f2e3d4c")
@@ -148,11 +159,11 @@ def rerun(
 
 
 @app.command(epilog="Example: segexp plan dataset=automobile model=lightgbm,svm")
-def plan(words: Words = None, config_dir: ConfigDir = None) -> int:
+def plan(words: Words = None, config_dir: ConfigDir = None, like: Like = None) -> int:
     """Check every cell of a run or a grid and count its fits; run nothing."""
     from segexp.cli.plan import execute
 
-    return execute(words or [], config_dir)
+    return execute(words or [], config_dir, like=like)
 
 
 @app.command(epilog="Example: segexp config model=svm model.estimator.estimator.C=3")
@@ -307,12 +318,13 @@ def report(
         list[str] | None,
         typer.Option("--mute", metavar="CODE", help="Leave a check out.", show_default=False),
     ] = None,
+    config_dir: ConfigDir = None,
     force: Replace = False,
 ) -> int:
     """Write one HTML page that shows, explains and advises: for managers first, then in full."""
     from segexp.cli.report import execute
 
-    return execute(folders, output, names, mute or [], figures, force)
+    return execute(folders, output, names, mute or [], figures, force, config_dir)
 
 
 @app.command(

@@ -50,6 +50,8 @@ def _print_migration(found: Migration, target: Path) -> None:
         say("  - no figure is beyond its threshold")
     for note in found.verdict.notes:
         say(f"  - no reason: {note}")
+    for sentence in found.periods:
+        say(f"  - {sentence}")
     say()
     _print_matrix(found)
     _print_retention(found)

@@ -45,11 +45,13 @@ def plan_cells(words: Sequence[str], conf_dirs: Sequence[Path]) -> list[Cell]:
     return cells
 
 
-def execute(words: Sequence[str], config_dir: str | None) -> int:
+def execute(words: Sequence[str], config_dir: str | None, *, like: str | None = None) -> int:
     """Print every cell with its fits and what is done already; exit code 2 if one is wrong."""
     from segexp.cli.console import say
+    from segexp.cli.run import with_recorded
     from segexp.config.options import find_conf_dirs
 
+    words, config_dir = with_recorded(words, config_dir, like)
     cells = plan_cells(words, find_conf_dirs(config_dir))
     if len(cells) == 1:
         plan = cells[0].plan

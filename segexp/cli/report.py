@@ -16,6 +16,7 @@ def execute(
     mute: Sequence[str],
     figures: str | None,
     force: bool,
+    config_dir: str | None = None,
 ) -> int:
     """Write a report, and say where it is, how large, and how long it took.
 
@@ -24,7 +25,7 @@ def execute(
     paths : sequence of str
         A run or sweep directory, or several.
     output : str or None
-        A file; by default ``report.html`` in the directory, which is derived and replaced.
+        A file; by default ``report.html`` in the run or sweep, which is derived and replaced.
     names : str or None
         A YAML file ``segment: name``.
     mute : sequence of str
@@ -33,18 +34,23 @@ def execute(
         A folder that gets every figure as SVG and PNG.
     force : bool
         Replace ``output``.
+    config_dir : str, optional
+        Folder with an ``actions.yaml`` of the user's own.
 
     Raises
     ------
     ConfigError
-        If several directories have no ``output``, or a file is there already.
+        If several directories, or a folder of runs, have no ``output``, or a file is there already.
     RunError
         If there is no run, or the file cannot be written.
     """
     start = time.perf_counter()
-    from segexp.cli.console import clean, say
+    from segexp.actions import load_actions
+    from segexp.cli.console import clean, err, say
     from segexp.cli.export import check_target, write_whole
-    from segexp.report.report import REPORT, report, report_figures
+    from segexp.config.options import find_conf_dirs
+    from segexp.data.findings import counted
+    from segexp.report.report import REPORT, report, report_with_figures
     from segexp.report.source import read_names
 
     if not paths:
@@ -54,27 +60,52 @@ def execute(
     if output is None and len(paths) > 1:
         raise ConfigError("a report of several directories needs a file: -o report.html")
     folders = [Path(path) for path in paths]
+    gathered = _gathered(folders)
+    if gathered and output is None:
+        raise ConfigError(
+            f"{paths[0]} is no run and no sweep; {counted(len(gathered), 'run')} "
+            f"{'lies' if len(gathered) == 1 else 'lie'} in it: name one, such as {gathered[0]}, or "
+            f"say where to write the comparison of all: -o comparison.html"
+        )
     page = Path(output) if output is not None else folders[0] / REPORT
     if output is not None:
         check_target(page, ".html", force=force)
     given = read_names(Path(names)) if names is not None else None
-    text = report(
-        folders,
-        names=given,
-        muted=tuple(mute),
-        folder=page.parent,
-    )
+    actions = load_actions(find_conf_dirs(config_dir))
+    drawn: dict[str, bytes] = {}
+
+    def warn(line: str) -> None:
+        err.print(clean(f"segexp: {line}"), markup=False)
+
+    if figures is not None:
+        text, drawn = report_with_figures(
+            folders[0], names=given, muted=tuple(mute), actions=actions, warn=warn
+        )
+    else:
+        text = report(
+            folders, names=given, muted=tuple(mute), actions=actions, folder=page.parent, warn=warn
+        )
     content = text.encode()
     write_whole(page, content)
     took = time.perf_counter() - start
+    if gathered:
+        say(clean(f"{counted(len(gathered), 'run')} found in {paths[0]}"))
     say(clean(f"written to {page}: {len(content) / 1e6:.1f} MB, {took:.1f} s"))
     if figures is not None:
-        drawn = report_figures(folders[0], given)
         make_folder(Path(figures))
         for name, picture in drawn.items():
             write_whole(Path(figures) / name, picture)
         say(clean(f"{len(drawn)} figures written to {figures}"))
     return 0
+
+
+def _gathered(folders: Sequence[Path]) -> list[Path]:
+    """Return the runs in a folder that is neither a run nor a sweep."""
+    from segexp.runs import MANIFEST, find_runs, is_sweep
+
+    if len(folders) != 1 or is_sweep(folders[0]) or (folders[0] / MANIFEST).exists():
+        return []
+    return find_runs(folders[0])
 
 
 def _check_figures(paths: Sequence[str], folder: Path, *, force: bool) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from segexp.errors import ConfigError, RunInterruptedError
 
 
-def execute_run(words: Sequence[str], config_dir: str | None, *, force: bool) -> int:
+def execute_run(
+    words: Sequence[str], config_dir: str | None, *, force: bool, like: str | None = None
+) -> int:
     """Run one experiment; print its result and the next commands to type."""
     from segexp.cli.console import reporting, say
     from segexp.cli.run_view import print_next_commands, print_result
@@ -18,6 +21,7 @@ def execute_run(words: Sequence[str], config_dir: str | None, *, force: bool) ->
     from segexp.experiment import Datasets, find_same, run_experiment
     from segexp.plan import plan_experiment
 
+    words, config_dir = with_recorded(words, config_dir, like)
     if is_grid(words):
         grid = next(word for word in words if is_grid([word]))
         raise ConfigError(
@@ -35,6 +39,33 @@ def execute_run(words: Sequence[str], config_dir: str | None, *, force: bool) ->
     if same:
         say(f"already done: {same.path} (same config, same data; --force repeats it)", "yellow")
     return 0
+
+
+def with_recorded(
+    words: Sequence[str], config_dir: str | None, like: str | None
+) -> tuple[Sequence[str], str | None]:
+    """Put the words of a run before those typed, but for what these say otherwise.
+
+    An option of a group (``model=svm``) replaces every word about the group: what was said of one
+    model does not hold for another. Packages of the user's own are never taken from a run, which
+    may be a stranger's.
+    """
+    from segexp.runs import open_run
+
+    if like is None:
+        return words, config_dir
+    recorded = shlex.split(open_run(Path(like)).read_overrides())[2:]
+    if "--config-dir" in recorded:
+        place = recorded.index("--config-dir")
+        config_dir = config_dir or recorded[place + 1]
+        del recorded[place : place + 2]
+    typed = {_key(word) for word in words} | {"run.packages"}
+    kept = [w for w in recorded if not {_key(w), _key(w).partition(".")[0]} & typed]
+    return [*kept, *words], config_dir
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 def with_config_dir(words: Sequence[str], config_dir: str | None) -> list[str]:
@@ -63,7 +94,9 @@ def interrupted(packages: Sequence[str] = ()) -> Iterator[None]:
         ) from stopped
 
 
-def execute_sweep(words: Sequence[str], config_dir: str | None, *, force: bool) -> int:
+def execute_sweep(
+    words: Sequence[str], config_dir: str | None, *, force: bool, like: str | None = None
+) -> int:
     """Run every cell of a grid; one failure does not stop the rest."""
     from segexp.cli.console import sweep_reporting
     from segexp.cli.plan import plan_cells
@@ -71,6 +104,7 @@ def execute_sweep(words: Sequence[str], config_dir: str | None, *, force: bool) 
     from segexp.config.options import find_conf_dirs
     from segexp.sweep import distinct_cells, run_sweep
 
+    words, config_dir = with_recorded(words, config_dir, like)
     cells = plan_cells(words, find_conf_dirs(config_dir))
     if wrong := [cell for cell in cells if cell.error]:
         rest = f" (and {len(wrong) - 1} more; see `segexp plan`)" if len(wrong) > 1 else ""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from segexp.runs import Run
 
+MANY_WORDS = 150  # letters of words that the directory of a run stands for
+K_MAX = 10  # where a table of k is asked for that the run did not have
 SYNTHETIC = "synthetic customers: these figures say nothing about any market"
 
 
@@ -74,11 +76,14 @@ def print_heading(run: Run) -> None:
     manifest = run.manifest
     data = manifest["dataset"]
     known = f", {len(manifest['segments'])} known segments" if manifest["segments"] else ""
-    what = f"customers, {data['n_features']} features{known}"
+    log = data.get("log") or {}
+    end = log.get("calibration_end")
+    who = f"customers who bought up to {end}" if end else "customers"
+    what = f"{who}, {data['n_features']} features{known}"
     if manifest["task"] == "baskets":
         what = "baskets"
     say(f"{data['name']}: {data['n_rows']:,} {what}")
-    _print_log(data.get("log"))
+    _print_log(log)
     if data["synthetic"]:
         say(SYNTHETIC, style="yellow")
     seed = manifest["split"]["split_seed"]
@@ -90,7 +95,7 @@ def print_heading(run: Run) -> None:
     say()
 
 
-def _print_log(log: Mapping[str, Any] | None) -> None:
+def _print_log(log: Mapping[str, Any]) -> None:
     """Print what a transaction log came to."""
     if not log:
         return
@@ -98,11 +103,14 @@ def _print_log(log: Mapping[str, Any] | None) -> None:
     orders = f", {log['n_orders']:,} orders" if log.get("n_orders") else ""
     revenue = f", {log['revenue']:,.2f} in all" if log.get("revenue") is not None else ""
     dates = f", {log['first']} to {log['last']}" if log.get("first") else ""
-    say(f"{used}{orders}{revenue}{dates}")
     if log.get("calibration_end"):
+        everybody = f"{log['n_customers']:,} customers" if log.get("n_customers") else "customers"
+        say(f"of all {everybody}, also those who came later: {used}{orders}{revenue}{dates}")
         end = log.get("holdout_end") or log["last"]
         say(f"histories up to {log['calibration_end']}, judged by what came up to {end}")
-    elif log.get("reference_date"):
+        return
+    say(f"{used}{orders}{revenue}{dates}")
+    if log.get("reference_date"):
         say(f"recency counts up to {log['reference_date']}")
 
 
@@ -389,6 +397,9 @@ def print_next_commands(run: Run, words: Sequence[str]) -> None:
 
     # What is said of this model does not hold for another one.
     said = [word for word in words if not word.lstrip("+~").startswith(("model=", "model."))]
+    if len(shlex.join(words)) > MANY_WORDS:
+        again = [word for word in words if word.startswith("run.packages=")]
+        words = said = ["--like", str(run.path), *again]
     model = run.manifest["model"]
     others = _other_models(run.manifest["task"], model, said)
     say(f"run directory: {run.path}")
@@ -400,6 +411,9 @@ def print_next_commands(run: Run, words: Sequence[str]) -> None:
         others = []
     if is_clustering(run) and search["name"] == "none" and "n_clusters" in space:
         why = "choose the number of segments on each fold's training rows"
+        if config["evaluation"]["k_max"] is None:
+            words = [word for word in words if not word.startswith("evaluation.k_max=")]
+            words.append(f"evaluation.k_max={K_MAX}")
         deeper = [(["segexp", "run", *words, "search=k"], why)]
     elif search["sampler"] == "none" and space:
         deeper = [(["segexp", "run", *words, "search=tpe"], "tune it, nested")]

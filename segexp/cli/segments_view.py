@@ -125,6 +125,8 @@ def _percent(share: float) -> str:
 
 
 def _print_segments(run: Run) -> None:
+    from segexp.segment_names import without_markers
+
     segments = run.read_segments()
     columns = [c for c in ("silhouette", "jaccard", "stability") if c in segments]
     made = table(
@@ -132,13 +134,14 @@ def _print_segments(run: Run) -> None:
         ("segment", "customers", "share", *columns, "what marks them"),
         right=("customers", "share", "silhouette", "jaccard"),
     )
+    plain = without_markers(segments)
     for row in segments.to_dict("records"):
         cells = [row[c] if c == "stability" else number(_float(row[c]), 3) for c in columns]
         cells = ["-" if isinstance(c, float) and math.isnan(c) else c for c in cells]
         markers = row.get("markers")
         add_row(
             made, row["segment"], f"{row['n']:,}", f"{row['share']:.1%}", *cells,
-            markers if isinstance(markers, str) else "average in everything",
+            markers if isinstance(markers, str) else plain.get(row["segment"], ""),
         )  # fmt: skip
     show_table(made)
 

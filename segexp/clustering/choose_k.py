@@ -419,11 +419,16 @@ def _prediction_strengths(Z: Table, family: _Family, n_splits: int) -> dict[int,
 def _kept_together(labels: Labels, predicted: Labels) -> float:
     """Share of the pairs of a segment that another labeling keeps together; the smallest."""
     inside = labels >= 0
-    counts = pd.crosstab(labels[inside], predicted[inside])
+    if not inside.any():
+        return math.nan
+    width = predicted.max() + 2
+    cells = labels[inside] * width + predicted[inside] + 1
+    counts = np.bincount(cells, minlength=(labels.max() + 1) * width).reshape(-1, width)
     sizes = counts.sum(axis=1)
-    # Nobody is together in no segment.
-    together = (counts * (counts - 1)).drop(columns=-1, errors="ignore").sum(axis=1)
-    return float((together / np.maximum(sizes * (sizes - 1), 1)).min())
+    # Nobody is together in no segment, which is the first column.
+    together = (counts * (counts - 1))[:, 1:].sum(axis=1)
+    shares = together / np.maximum(sizes * (sizes - 1), 1)
+    return float(shares[sizes > 0].min())
 
 
 def _bootstrap_aris(Z: Table, family: _Family, n_resamples: int) -> dict[int, list[float]]:
@@ -548,7 +553,8 @@ class Verdict:
         One row per criterion. ``k`` is missing where it does not choose.
     hopkins : float
     words : str
-        The verdict and the disagreement in plain words.
+        The verdict and the disagreement in plain words. They do not call segments natural whose
+        number :func:`is_disputed`.
     kind : {"natural", "reproducible", "constructive"}
         The words of Dolnicar and Leisch (2010, Marketing Letters 21(1):83-101). See
         :func:`decide`.
@@ -669,6 +675,24 @@ def decide(table: pd.DataFrame, hopkins: float = math.nan) -> Verdict:
     k = min(votes, key=lambda k: (-round(votes[k], 9), -silhouettes.get(k, -1), k))
     kind = _kind(table, k, hopkins)
     return Verdict(k, choices, hopkins, _in_words(choices, votes, k, kind, hopkins), kind)
+
+
+# They ask whether segments come back; all others ask how compact or how far apart they are.
+RECURRENCE = ("prediction_strength", "bootstrap_ari")
+
+
+def is_disputed(choices: pd.DataFrame, k: int) -> bool:
+    """Whether all criteria of compactness and distance that choose do not choose ``k``.
+
+    Halves of a real group come back, too, where something cuts it at the same place each time.
+
+    Parameters
+    ----------
+    choices : DataFrame with columns ``criterion, k``
+    k : int
+    """
+    others = pd.to_numeric(choices.loc[~choices["criterion"].isin(RECURRENCE), "k"]).dropna()
+    return len(others) > 0 and not bool((others == k).any())
 
 
 @dataclass(frozen=True)
@@ -844,6 +868,8 @@ _KINDS = {
     "than segments of data without any.",
     "reproducible": "They are reproducible, not natural: they come back from resampled customers, "
     "yet no empty space parts them.",
+    "disputed": "They come back from resampled customers, but no criterion of how compact and how "
+    "far apart they are chooses this number: coming back alone does not make them natural.",
     "constructive": "They are constructive: another sample of customers would give other "
     "segments, so use decides how many, not the data.",
 }
@@ -864,7 +890,7 @@ def _in_words(
         said.append(f"{_listed(silent)} {'does' if len(silent) == 1 else 'do'} not choose.")
     if len(votes) == 1:
         said.append("All that choose agree.")
-    kind_words = _KINDS[kind]
+    kind_words = _KINDS["disputed" if kind == "natural" and is_disputed(choices, k) else kind]
     if k == 1:
         kind_words = kind_words.replace("They are", "Segments made nevertheless would be", 1)
     said.append(kind_words)

@@ -400,15 +400,42 @@ class Segmenter(ClusterMixin, BaseEstimator):
         rule: Any = self._rule
         return tuple(str(own[number]) for number in rule.numbers)
 
+    @property
+    def unseen_names_(self) -> tuple[str, ...]:
+        """Names of the clusterer's own for segments that no training customer is in."""
+        check_is_fitted(self)
+        own = getattr(self.clusterer_, "segment_names_", ())
+        return tuple(str(own[number]) for number in self._unseen_numbers())
+
+    def _unseen_numbers(self) -> list[int]:
+        rule: Any = self._rule
+        own = getattr(self.clusterer_, "segment_names_", ())
+        return [number for number in range(len(own)) if number not in rule.numbers]
+
     def predict(self, X: Any) -> Labels:
         """Return the segment of each customer, -1 for noise."""
         return self._answer(X).segment
 
-    def assign(self, X: Any) -> Assignment:
-        """Return the segment of each customer, how sure it is, and who is unlike anybody."""
+    def assign(self, X: Any, *, unseen: bool = False) -> Assignment:
+        """Return the segment of each customer, how sure it is, and who is unlike anybody.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n, d)
+        unseen : bool
+            Whether segments count that the clusterer knows by name, though no training customer is
+            in them. They are numbered on from ``n_segments_`` in the order of ``unseen_names_``,
+            with a confidence of 0; otherwise they are noise.
+        """
         answer = self._answer(X)
         is_unlike = (answer.distance > self.limit_) | np.isposinf(answer.distance)
-        return Assignment(answer.segment, answer.confidence, is_unlike)
+        segment = answer.segment
+        if unseen and (numbers := self._unseen_numbers()):
+            clusterer: Any = self.clusterer_
+            said = np.asarray(clusterer.predict(self._checked(X, reset=False)))
+            is_own = said[:, None] == numbers
+            segment = np.where(is_own.any(1), self.n_segments_ + is_own.argmax(1), segment)
+        return Assignment(segment, answer.confidence, is_unlike)
 
     @available_if(lambda self: self._has_posterior())  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Floats:

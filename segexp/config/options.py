@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from segexp.bounds import LOADER, yaml_too_large
 from segexp.config.schema import GROUPS, TASKS
 from segexp.errors import ConfigError, did_you_mean
 
@@ -116,10 +117,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If the file is not YAML or holds something else than a mapping.
+        If the file is not YAML, is too large, or holds something else than a mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        text = path.read_text(encoding="utf-8")
+        if reason := yaml_too_large(text):
+            raise ConfigError(f"{path} is not read: {reason}")
+        content = yaml.load(text, Loader=LOADER)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -172,7 +176,3 @@ def _dotted(node: dict[str, Any], prefix: str) -> Iterator[str]:
             yield from _dotted(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
-
-
-# libyaml reads ten times faster where it is compiled in; the result is the same.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -34,8 +34,10 @@ LONG_WHOLE = r"^[+-]?[0-9]{16,}$"
 EXACT = 2**53  # whole numbers below it are exact as float64
 
 ISO_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
-ISO_TIME = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?"
+ZONE = r"(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)"
+ISO_TIME = rf"[ T][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?{ZONE}?"
 ISO = rf"{ISO_DATE}({ISO_TIME})?$"
+DAY_FIRST = r"^([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})"
 DAY_OR_MONTH_FIRST = r"^([0-9]{1,2})[-/. ]([0-9]{1,2})[-/. ]([0-9]{4})"
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
@@ -246,14 +248,16 @@ def _with_point(column: pa.LargeStringArray, decimal: str) -> pa.LargeStringArra
 def parse_dates(column: pa.LargeStringArray, *, dayfirst: bool) -> DateArray:
     """Read dates and times.
 
-    Understood are ISO dates, ``2024/1/31``, ``20240131``, ``31-01-2024`` (or month first; with
-    ``-``, ``/``, ``.`` or a blank), ``31 Jan 2024`` and ``Jan 31, 2024``, each with or without
-    a 24-hour time. Times with a zone are converted to UTC. Two-digit years are not understood.
+    Understood are ISO dates, ``2024/1/31``, ``20240131``, ``31.01.2024``, ``31-01-2024`` (or month
+    first; with ``-``, ``/`` or a blank), ``31 Jan 2024`` and ``Jan 31, 2024``, each with or without
+    a 24-hour time. A time with a zone is the time on the clocks there: the zone is left out.
+    Two-digit years are not understood. Transaction logs are read by the same rules.
 
     Parameters
     ----------
     dayfirst : bool
-        Whether ``04-09-2012`` is the fourth of September; else it is the ninth of April.
+        Whether ``04-09-2012`` is the fourth of September; else it is the ninth of April. With
+        dots the day comes first in any case.
 
     Returns
     -------
@@ -262,9 +266,9 @@ def parse_dates(column: pa.LargeStringArray, *, dayfirst: bool) -> DateArray:
     """
     text = _as_iso(column, dayfirst)
     text = pc.if_else(pc.match_substring_regex(text, ISO), text, pa.scalar(None, TEXT))
+    text = pc.replace_substring_regex(text, rf"(:[0-9.]+){ZONE}$", r"\1")
     objects = text.to_numpy(zero_copy_only=False)
-    parsed = pd.to_datetime(pd.Series(objects), format="ISO8601", errors="coerce", utc=True)
-    moments = parsed.dt.tz_localize(None)
+    moments = pd.to_datetime(pd.Series(objects), format="ISO8601", errors="coerce")
     inside = (moments > pd.Timestamp.min) & (moments < pd.Timestamp.max)
     return moments.where(inside).astype("datetime64[ns]").to_numpy()
 
@@ -273,6 +277,7 @@ def _as_iso(column: pa.LargeStringArray, dayfirst: bool) -> pa.LargeStringArray:
     rewrites = [
         (r"^([0-9]{4})[/.]([0-9]{1,2})[/.]([0-9]{1,2})", r"\1-\2-\3"),
         (r"^([0-9]{4})([0-9]{2})([0-9]{2})$", r"\1-\2-\3"),
+        (DAY_FIRST, r"\3-\2-\1"),
         (DAY_OR_MONTH_FIRST, r"\3-\2-\1" if dayfirst else r"\3-\1-\2"),
     ]
     if matches_any(column, "[a-zA-Z]{3}"):

@@ -23,6 +23,7 @@ from segexp.data.fingerprint import fingerprint
 from segexp.data.readers import RawTable, read_table
 from segexp.data.roles import FEATURE_ROLES, check_columns, final_roles
 from segexp.data.rules import filter_rows, limit_values, replace_values
+from segexp.data.serial_days import serial_days
 from segexp.data.sources import Progress
 from segexp.data.transactions import Baskets, Customers, load_baskets, load_customers
 from segexp.errors import ConfigError, DataError
@@ -339,7 +340,31 @@ def _features(
     )
     X, typed = type_columns(cells, types, invalid_values=config.invalid_values)
     X, limited = limit_values(X, config.rules)
-    return X, [*typed, *limited, *_feature_findings(X, types.roles)]
+    return X, [
+        *typed,
+        *limited,
+        *_feature_findings(X, types.roles),
+        *_serial_days_findings(X, types.roles),
+    ]
+
+
+def _serial_days_findings(X: pd.DataFrame, role_of: dict[str, str]) -> list[Finding]:
+    """Say which numbers look like the dates of a spreadsheet."""
+    found = {
+        str(name): serial_days(str(name), column.to_numpy(dtype=float))
+        for name, column in X.items()
+        if role_of[str(name)] == "numeric"
+    }
+    return [
+        Finding(
+            "serial_days",
+            f"column {name!r} looks like the days of Excel ({days[0]} to {days[1]}) and is taken "
+            f"as a number; write it as dates and name it in dataset.date, or in dataset.ignore",
+            1,
+        )
+        for name, days in found.items()
+        if days is not None
+    ]
 
 
 def _feature_findings(X: pd.DataFrame, role_of: dict[str, str]) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,14 @@ from segexp.data.log_rules import (
     Reading,
     Rule,
     active_rules,
+    could_be_two_way,
+    name_text,
     parsed_lines,
     refuse_errors,
     returned,
     ruled_lines,
+    two_way_findings,
+    two_way_query,
 )
 from segexp.data.log_sources import OpenLog, find_all
 from segexp.data.log_sums import count_removed
@@ -51,6 +55,7 @@ class BasketSums:
     n_shared: int
     first: date | None
     last: date | None
+    before_last: date | None = None  # the day with lines before the last one
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -69,7 +74,9 @@ def sum_up_baskets(opened: OpenLog, reading: Reading) -> BasketSums:
     log, connection = reading.log, opened.connection
     rules = active_rules(reading, items=True)
     ruled = ruled_lines(parsed_lines(opened, reading, items=True), rules)
-    basket = "CAST(ord AS VARCHAR)" if log.order else "customer || ' ' || day"
+    customer = name_text("customer", opened, log.customer)
+    basket = name_text("ord", opened, log.order) if log.order else f"{customer} || ' ' || day"
+    item = name_text("item", opened, log.item)
     back = returned(log) if log.returns == "keep" else "false"
     surplus = "sum(copies - 1)" if log.duplicates != "keep" else "0"
     # Named like the columns of `order_sums`, because the same questions are asked.
@@ -77,13 +84,17 @@ def sum_up_baskets(opened: OpenLog, reading: Reading) -> BasketSums:
         "CREATE TEMP TABLE order_sums AS SELECT rule, ord, item, count(*) AS lines, "
         "count(*) FILTER (WHERE NOT back) AS bought, CAST(sum(units) AS BIGINT) AS units, "
         "min(customer) AS customer, max(customer) AS other, min(day) AS day, max(day) AS last, "
-        f"{surplus} AS surplus FROM (SELECT rule, "
-        f"CASE WHEN rule = {USED} THEN {basket} END AS ord, CASE WHEN rule = {USED} THEN item END "
-        f"AS item, CAST(customer AS VARCHAR) AS customer, day, units, copies, {back} AS back "
+        f"max(day(day)) AS latest, {surplus} AS surplus FROM (SELECT rule, "
+        f"CASE WHEN rule = {USED} THEN {basket} END AS ord, "
+        f"CASE WHEN rule = {USED} THEN {item} END AS item, {customer} AS customer, day, "
+        f"units, copies, {back} AS back "
         f"FROM ({ruled})) GROUP BY rule, ord, item"
     )
     removed, n_duplicates = count_removed(connection)
-    refuse_errors(opened, reading, rules, removed, n_duplicates)
+    n_lines, latest = connection.execute(
+        f"SELECT coalesce(sum(lines), 0), max(latest) FROM order_sums WHERE rule = {USED}"
+    ).fetchall()[0]
+    refuse_errors(opened, reading, rules, removed, n_duplicates, int(n_lines))
     connection.execute(
         "CREATE TEMP TABLE baskets AS SELECT ord, min(customer) AS customer, "
         "max(other) AS other, CAST(sum(units) AS BIGINT) AS units "
@@ -92,7 +103,12 @@ def sum_up_baskets(opened: OpenLog, reading: Reading) -> BasketSums:
     bought = f"(SELECT DISTINCT item FROM order_sums WHERE rule = {USED} AND bought > 0)"
     _number(connection, "baskets_codes", "ord", "baskets", _basket_order(connection))
     _number(connection, "items_codes", "item", bought, "item")
-    return _collected(connection, reading, rules, removed, n_duplicates)
+    findings: list[Finding] = []
+    if could_be_two_way(opened, reading, latest):
+        counts = connection.execute(two_way_query(opened, reading)).fetchall()[0]
+        findings = two_way_findings(*counts)
+    sums = _collected(connection, reading, rules, removed, n_duplicates)
+    return replace(sums, findings=tuple(findings))
 
 
 def _number(connection: Any, table: str, name: str, source: str, order: str) -> None:
@@ -106,7 +122,7 @@ def _number(connection: Any, table: str, name: str, source: str, order: str) -> 
 def _basket_order(connection: Any) -> str:
     """Sort baskets as numbers if the names of all are whole numbers."""
     whole = f"SELECT bool_and(regexp_full_match(ord, '{WHOLE}')) FROM baskets"
-    return "CAST(ord AS BIGINT), ord" if connection.execute(whole).fetchall()[0][0] else "ord"
+    return "CAST(ord AS HUGEINT), ord" if connection.execute(whole).fetchall()[0][0] else "ord"
 
 
 def _collected(
@@ -129,6 +145,15 @@ def _collected(
     n_lines, first, last = connection.execute(
         f"SELECT coalesce(sum(lines), 0), min(day), max(last) FROM order_sums WHERE rule = {USED}"
     ).fetchall()[0]
+    # Of an order over several days the first and the last are known: one of them is the day before.
+    before_last = (
+        connection.execute(
+            f"SELECT max(CASE WHEN last < DATE '{last}' THEN last ELSE day END) FROM order_sums "
+            f"WHERE rule = {USED} AND day < DATE '{last}'"
+        ).fetchall()[0][0]
+        if last
+        else None
+    )
     return BasketSums(
         ids=baskets.column("ord").to_pylist(),
         items=[row[0] for row in items],
@@ -143,6 +168,7 @@ def _collected(
         n_shared=sum(filter(None, baskets.column("shared").to_pylist())),
         first=first,
         last=last,
+        before_last=before_last,
     )
 
 

@@ -27,6 +27,7 @@ from segexp.data.log_rules import (
     Rule,
     active_rules,
     could_be_two_way,
+    name_text,
     parsed_lines,
     refuse_errors,
     returned,
@@ -244,14 +245,17 @@ def _raw_lines(part: _Part, task: _Task, limit: str = "") -> pd.DataFrame:
 def _order_sums(lines: pd.DataFrame, task: _Task) -> pd.DataFrame:
     if lines.empty:
         return _empty(ORDER_TYPES)
-    items = task.reading.log.item is not None
+    log = task.reading.log
+    items = log.item is not None
     with _opened(lines, task) as opened:
         ruled = ruled_lines(parsed_lines(opened, task.reading, items=items), task.rules)
-        grouped = grouped_orders(ruled, task.reading.log, task.rules)
-        orders = order_sums(f"({grouped})", task.reading.log)
+        grouped = grouped_orders(ruled, log, task.rules)
+        orders = order_sums(f"({grouped})", log)
+        customer = name_text("customer", opened, log.customer)
+        order = name_text("ord", opened, log.order)
         query = (
-            "SELECT rule, coalesce(CAST(customer AS VARCHAR), '') AS customer, "
-            f"coalesce(day - DATE '{EPOCH}', 0) AS day, coalesce(CAST(ord AS VARCHAR), '') AS ord, "
+            f"SELECT rule, coalesce({customer}, '') AS customer, "
+            f"coalesce(day - DATE '{EPOCH}', 0) AS day, coalesce({order}, '') AS ord, "
             "bought, lines, purchases, coalesce(units, 0) AS units, coalesce(pieces, 0) AS pieces, "
             f"surplus FROM ({orders})"
         )
@@ -267,10 +271,12 @@ def _pairs(lines: pd.DataFrame, task: _Task) -> pd.DataFrame:
     known = f"NOT {returned(log)}" + (f" AND day <= DATE '{end}'" if end else "")
     with _opened(lines, task) as opened:
         ruled = ruled_lines(parsed_lines(opened, task.reading, items=True), task.rules)
+        customer = name_text("customer", opened, log.customer)
+        item = name_text("item", opened, log.item)
         query = (
-            "SELECT CAST(customer AS VARCHAR) AS customer, CAST(item AS VARCHAR) AS item, "
+            f"SELECT {customer} AS customer, {item} AS item, "
             f"bool_or({known}) AS known FROM ({ruled}) WHERE rule = {USED} AND item IS NOT NULL "
-            "GROUP BY customer, item"
+            "GROUP BY ALL"
         )
         return opened.connection.sql(query).to_arrow_table().to_pandas().astype(PAIR_TYPES)
 

@@ -36,7 +36,7 @@ TOKENS = ("", "?", "-", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "null", "NULL"
 YEARS = ("1678-01-01", "2261-12-31")  # what a pandas timestamp can hold
 MAX_EXAMPLES = 3
 BACK = ("cancelled", "returned")  # rules about what takes something back
-WHOLE = r"-?[0-9]{1,18}"  # names that sort as numbers
+WHOLE = r"-?[0-9]{1,38}"  # names that sort as numbers: those that a HUGEINT holds
 USED = 0  # the code of the lines that no rule takes out
 ZONE = "( ?[+-][0-9]{2}(:?[0-9]{2})?|Z)$"  # what ends a moment with a zone
 SHORT_DATES = ("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y")
@@ -91,7 +91,7 @@ def parsed_lines(
     str
         Its columns are ``customer``, ``ord`` (the order), ``item``, ``day``, ``pieces``, ``units``
         (of quantity and amount, in millionths), ``cancelled``, ``kept`` and ``copies`` (of equal
-        lines). What is missing or cannot be read is NULL.
+        lines). What is missing or cannot be read is NULL; see `name_text` for names.
     """
     log = reading.log
     known = _Cells(opened, reading)
@@ -117,6 +117,34 @@ def parsed_lines(
         copies = "copies"
     selected = ", ".join(f"{expression} AS {name}" for name, expression in cells.items())
     return f"SELECT {selected}, {copies} AS copies FROM ({known.layers(relation)})"
+
+
+def name_text(name: str, opened: OpenLog, column: str | None) -> str:
+    """Return the SQL that writes a name of `parsed_lines` in one way however it is stored.
+
+    Numbers are grouped faster than text, so they become text after lines are added up.
+
+    Parameters
+    ----------
+    name : str
+        SQL of the name, such as ``customer``.
+    column : str or None
+        The column of the log in which the name stands.
+    """
+    kind = opened.column(column).kind if column is not None else "text"
+    return _number_text(name) if kind == "number" else f"CAST({name} AS VARCHAR)"
+
+
+def is_whole(number: str) -> str:
+    """Return the SQL condition of a DOUBLE that is written as a whole number."""
+    return f"({number} = trunc({number}) AND abs({number}) < 9007199254740992)"
+
+
+def _number_text(number: str) -> str:
+    return (
+        f"CASE WHEN {is_whole(number)} THEN CAST(CAST({number} AS BIGINT) AS VARCHAR) "
+        f"ELSE CAST({number} AS VARCHAR) END"
+    )
 
 
 def ruled_lines(parsed: str, rules: Sequence[Rule]) -> str:
@@ -483,10 +511,13 @@ class _Cells:
         return self._opened.column(name)
 
     def name(self, column: str | None) -> str:
-        """Write a name, such as that of a customer, in one way however it is stored."""
+        """Read a name, such as that of a customer; a number stays one until `name_text`."""
         if column is None:
             return "NULL"
         found = self._column(column)
+        if found.kind == "number":
+            number = f"CAST({found.name} AS DOUBLE)"
+            return f"CASE WHEN NOT isnan({number}) THEN {number} END"
         if found.kind == "whole":
             tokens = [t.strip() for t in self._reading.missing_tokens if _is_whole(t.strip())]
             if not tokens:
@@ -500,11 +531,7 @@ class _Cells:
             return f"CAST({c} AS VARCHAR)"
         if column.kind == "number":
             d = f"CAST({c} AS DOUBLE)"
-            whole = f"{d} = trunc({d}) AND abs({d}) < 9007199254740992"
-            return (
-                f"CASE WHEN isnan({d}) THEN NULL WHEN {whole} THEN "
-                f"CAST(CAST({d} AS BIGINT) AS VARCHAR) ELSE CAST({d} AS VARCHAR) END"
-            )
+            return f"CASE WHEN NOT isnan({d}) THEN {_number_text(d)} END"
         if column.kind == "truth":
             return f"CASE WHEN {c} THEN 'True' WHEN NOT {c} THEN 'False' END"
         text, name = self._strip(column), f"t_{c}"

@@ -8,7 +8,7 @@ group per rule, so counting them costs no pass of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -27,6 +27,8 @@ from segexp.data.log_rules import (
     by_back_rule,
     could_be_two_way,
     given_back,
+    is_whole,
+    name_text,
     parsed_lines,
     refuse_errors,
     returned,
@@ -37,6 +39,11 @@ from segexp.data.log_rules import (
 from segexp.data.log_sources import OpenLog
 
 EPOCH = date(1970, 1, 1)
+WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT")
+
+# Bits count different numbers sooner than a table of them where they take less memory.
+BYTES_OF_ROW = 48
+DENSE_BITS = 8 * BYTES_OF_ROW
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,10 @@ def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
     ).fetchall()[0]
     refuse_errors(opened, reading, rules, removed, n_duplicates, int(n_lines))
     n_orders, n_shared, n_spread = count_orders(connection, log)
+    days = _dense_days(connection, first, last) if log.order else None
     connection.execute(
-        f"CREATE TEMP TABLE customer_sums AS {customer_sums(log, rules, spread=n_spread > 0)}"
+        "CREATE TEMP TABLE customer_sums AS "
+        f"{customer_sums(log, rules, spread=n_spread > 0, dense_days=days)}"
     )
     n_items = None
     if log.item is not None:
@@ -108,7 +117,7 @@ def sum_up(opened: OpenLog, reading: Reading) -> LogSums:
         )
     connection.execute("DROP VIEW order_sums")
     connection.execute("DROP TABLE grouped")  # before the customers are copied out of DuckDB
-    customers = _fetch(connection, log)
+    customers = _fetch(opened, log)
     return LogSums(
         customers=customers,
         rules=tuple(rules),
@@ -200,13 +209,38 @@ def count_removed(connection: duckdb.DuckDBPyConnection) -> tuple[dict[int, int]
 def count_orders(connection: duckdb.DuckDBPyConnection, log: LogConfig) -> tuple[int, int, int]:
     """Count the orders, those of several customers, and those of several days."""
     bought = f"SELECT * FROM order_sums WHERE rule = {USED} AND bought"
-    n_rows, n_orders = connection.execute(
-        f"SELECT count(*), count(DISTINCT ord) FROM ({bought})"
-    ).fetchall()[0]
-    if log.order is None or n_rows == n_orders:  # the usual log: an order is one row
+    n_rows = _value(connection, f"SELECT count(*) FROM ({bought})")
+    if log.order is None or n_rows == _count_distinct(connection, bought, n_rows):
+        # The usual log: an order is one row.
         return n_rows, 0, 0
     counts = connection.execute(orders_query(bought)).fetchall()[0]
     return int(counts[0]), int(counts[1]), int(counts[2])
+
+
+def _count_distinct(connection: duckdb.DuckDBPyConnection, orders: str, n_rows: int) -> int:
+    """Count the different ``ord``; in a bit for each where they are dense whole numbers."""
+    kind, least, most = connection.execute(
+        f"SELECT any_value(typeof(ord)), min(ord), max(ord) FROM ({orders})"
+    ).fetchall()[0]
+    if kind in WHOLE and least is not None and most - least < DENSE_BITS * n_rows:
+        return int(
+            _value(connection, f"SELECT bit_count(bitstring_agg(ord, {least}, {most})) "
+                   f"FROM ({orders})")
+        )  # fmt: skip
+    return int(_value(connection, f"SELECT count(DISTINCT ord) FROM ({orders})"))
+
+
+def _dense_days(
+    connection: duckdb.DuckDBPyConnection, first: date | None, last: date | None
+) -> tuple[date, date] | None:
+    """Return the days from first to last where a bit for each, per customer, is little."""
+    if first is None or last is None:
+        return None
+    n_rows, n_customers = connection.execute(
+        f"SELECT count(*), approx_count_distinct(customer) FROM order_sums WHERE rule = {USED}"
+    ).fetchall()[0]
+    bytes_of_customer = (last - first).days / 8 + BYTES_OF_ROW
+    return (first, last) if n_customers * bytes_of_customer < n_rows * BYTES_OF_ROW else None
 
 
 def orders_query(orders: str) -> str:
@@ -223,7 +257,13 @@ def orders_of_all(customers: pd.DataFrame) -> int:
     return int((customers["orders"] + customers["hold_orders"]).sum())
 
 
-def customer_sums(log: LogConfig, rules: Sequence[Rule], *, spread: bool) -> str:
+def customer_sums(
+    log: LogConfig,
+    rules: Sequence[Rule],
+    *,
+    spread: bool,
+    dense_days: tuple[date, date] | None = None,
+) -> str:
     """Return the SELECT that adds up ``order_sums`` per customer.
 
     Its columns are ``customer``, of the days up to ``calibration_end``: ``first``, ``last``,
@@ -238,40 +278,90 @@ def customer_sums(log: LogConfig, rules: Sequence[Rule], *, spread: bool) -> str
         By which the lines were left out.
     spread : bool
         Whether an order may have lines of several days; then it is counted once.
+    dense_days : tuple of date, optional
+        The first and the last day, where the days of each customer may be counted in bits; the
+        result is the same.
     """
     end = log.day("calibration_end")
     known, later = (f"day <= DATE '{end}'", f"day > DATE '{end}'") if end else ("", "")
     is_purchase = "bought" if log.returns == "keep" else ""
     amounts = "units" in _sums(log)
-    # Cast, because sums of the 128 bits that DuckDB makes of 64 are slow.
-    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in _sums(log))
     by_line = log.frequency == "lines"
-    orders = "CAST(sum(purchases) AS BIGINT)" if by_line else f"count(*){_where(is_purchase)}"
-    per_day = (
-        f"SELECT customer, day, {sums}, {orders} AS orders"
-        f"{', bool_or(bought) AS bought' if is_purchase else ''} "
-        f"FROM order_sums WHERE rule = {USED} GROUP BY customer, day"
-    )
     all_of, bought = _where(known), _where(known, is_purchase)
-    columns = {
+    sums = {
         "first": f"min(day){bought} - DATE '{EPOCH}'",
         "last": f"max(day){bought} - DATE '{EPOCH}'",
-        "days": f"count(*){bought}",
-        "orders": f"coalesce(sum(orders){all_of}, 0)",
+        "orders": f"coalesce(sum(purchases){all_of}, 0)" if by_line else f"count(*){bought}",
         "units": "0",
         "pieces": "0",
         **{name: f"coalesce(sum({name}){all_of}, 0)" for name in _sums(log)},
-        "first_units": f"coalesce(arg_min(units, day){bought}, 0)" if amounts else "0",
         "returned": "0",
-        "hold_days": f"count(*){_where(later, is_purchase)}" if end else "0",
-        "hold_orders": f"coalesce(sum(orders){_where(later)}, 0)" if end else "0",
+        "hold_orders": "0",
         "hold_units": f"coalesce(sum(units){_where(later)}, 0)" if end and amounts else "0",
     }
-    selected = ", ".join(f"CAST({sql} AS BIGINT) AS {name}" for name, sql in columns.items())
-    query = f"SELECT customer, {selected} FROM ({per_day}) GROUP BY customer"
+    if end and by_line:
+        sums["hold_orders"] = f"coalesce(sum(purchases){_where(later)}, 0)"
+    elif end:
+        sums["hold_orders"] = f"count(*){_where(later, is_purchase)}"
+    days = {
+        "days": f"count(*){bought}",
+        "first_units": f"coalesce(arg_min(units, day){bought}, 0)" if amounts else "0",
+        "hold_days": f"count(*){_where(later, is_purchase)}" if end else "0",
+    }
+    used = f"order_sums WHERE rule = {USED}"
+    if dense_days:
+        for name in ("days", "hold_days"):
+            if days[name] != "0":
+                days[name] = _in_bits(days[name].removeprefix("count(*)"), *dense_days)
+        days["first_units"] = "0"
+        query = _per_customer(sums | days, used)
+        query = _with_first_units(query) if amounts else query
+    else:
+        # Days hold few sums, because there are almost as many of them as of orders.
+        query = (
+            f"SELECT * FROM ({_per_customer(sums, used)}) "
+            f"JOIN ({_per_customer(days, f'({_per_day(log)})')}) USING (customer)"
+        )
     if spread and not by_line:
         query = _with_orders_once(query, known, later)
     return _with_returned(query, rules) if given_back(log, rules) else query
+
+
+def _per_customer(columns: Mapping[str, str], source: str) -> str:
+    selected = ", ".join(f"CAST({sql} AS BIGINT) AS {name}" for name, sql in columns.items())
+    return f"SELECT customer, {selected} FROM {source} GROUP BY customer"
+
+
+def _in_bits(which: str, first: date, last: date) -> str:
+    """Count different days: one bit for each."""
+    bits = f"bitstring_agg(day - DATE '{first}', 0, {(last - first).days}){which}"
+    return f"coalesce(bit_count({bits}), 0)"
+
+
+def _with_first_units(query: str) -> str:
+    """Add what each customer bought on the first day."""
+    return (
+        f"WITH sums AS MATERIALIZED ({query}) "
+        "SELECT sums.* REPLACE (coalesce(begun.units, 0) AS first_units) FROM sums LEFT JOIN "
+        "(SELECT customer, CAST(sum(order_sums.units) AS BIGINT) AS units "
+        "FROM order_sums JOIN sums USING (customer) "
+        f"WHERE rule = {USED} AND day = DATE '{EPOCH}' + CAST(first AS INTEGER) GROUP BY customer) "
+        "AS begun USING (customer)"
+    )
+
+
+def _per_day(log: LogConfig) -> str:
+    """Return the SELECT of each customer's days: ``units``, and whether something was bought."""
+    used = f"FROM order_sums WHERE rule = {USED}"
+    if log.order is None:  # then `order_sums` has one row per customer and day
+        return f"SELECT * {used}"
+    columns = ["customer", "day"]
+    if "units" in _sums(log):
+        # Cast, because sums of the 128 bits that DuckDB makes of 64 are slow.
+        columns.append("CAST(sum(units) AS BIGINT) AS units")
+    if log.returns == "keep":
+        columns.append("bool_or(bought) AS bought")
+    return f"SELECT {', '.join(columns)} {used} GROUP BY customer, day"
 
 
 def _sums(log: LogConfig) -> list[str]:
@@ -311,14 +401,28 @@ def _with_returned(query: str, rules: Sequence[Rule]) -> str:
     )
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, log: LogConfig) -> pd.DataFrame:
+def _fetch(opened: OpenLog, log: LogConfig) -> pd.DataFrame:
     items = ""
     join = ""
     if log.item is not None:
         items, join = ", coalesce(items, 0) AS items", "LEFT JOIN item_sums USING (customer)"
-    query = f"SELECT customer_sums.*{items} FROM customer_sums {join}"
-    table: pa.Table = connection.sql(query).to_arrow_table()
+    customer = _customer_name(opened, log)
+    query = (
+        f"SELECT customer_sums.* REPLACE ({customer} AS customer){items} FROM customer_sums {join}"
+    )
+    table: pa.Table = opened.connection.sql(query).to_arrow_table()
     return table.to_pandas(split_blocks=True, self_destruct=True)
+
+
+def _customer_name(opened: OpenLog, log: LogConfig) -> str:
+    """SQL of the names of customers: whole numbers where all are such, else text."""
+    name = "customer_sums.customer"
+    kind = opened.column(str(log.customer)).kind
+    if kind == "number" and _value(
+        opened.connection, f"SELECT bool_and{is_whole('customer')} FROM customer_sums"
+    ):
+        return f"CAST({name} AS BIGINT)"
+    return name if kind == "whole" else name_text(name, opened, log.customer)
 
 
 def _value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:

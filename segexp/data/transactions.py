@@ -281,7 +281,9 @@ def sorted_positions(names: pd.Series[Any]) -> IntArray:
     by_text = np.argsort(texts, kind="stable")
     if not names.astype(str).str.fullmatch(WHOLE).all():
         return by_text
-    return by_text[np.argsort(texts[by_text].astype(np.int64), kind="stable")]
+    # As Python's integers, which have no bounds.
+    numbers = np.array([int(text) for text in texts[by_text]], dtype=object)
+    return by_text[np.argsort(numbers, kind="stable")]
 
 
 def _day(log: LogConfig, key: str) -> date:
@@ -314,7 +316,7 @@ def _reference_finding(reference: date, log: LogConfig) -> Finding:
     return Finding("reference_date", message, 1)
 
 
-def _gap_findings(sums: LogSums) -> list[Finding]:
+def _gap_findings(sums: LogSums | BasketSums) -> list[Finding]:
     """Say that the last day stands alone, as a mistyped year does."""
     if sums.last is None or sums.before_last is None:
         return []
@@ -509,6 +511,7 @@ def _baskets(sums: BasketSums, reading: Reading, files: tuple[dict[str, Any], ..
             *rule_findings(sums.rules, sums.removed, sums.n_duplicates),
             *shared_findings(sums.n_shared),
             *sums.findings,
+            *_gap_findings(sums),
         ),
         fingerprint=digest.hexdigest(),
         files=files,

@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -78,25 +79,63 @@ def render(figure: Figure) -> dict[str, bytes]:
 
     The PNG has 150 dots per inch.
     """
-    with matplotlib.rc_context(LOOK):
-        _settle(figure)
-        return {kind: _saved(figure, kind) for kind in _METADATA}
+    return dict(Pictures(figure))
 
 
-_METADATA: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None}}
+class Pictures(Mapping[str, bytes]):
+    """A figure as ``"svg"``, and as ``"png"`` once that is asked for; a page needs one of them.
+
+    Parameters
+    ----------
+    figure : Figure
+        Drawn at once, so that one that cannot be drawn fails here.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self._figure = figure
+        with matplotlib.rc_context(LOOK):
+            _settle(figure)
+        self._made = {"svg": self._saved("svg")}
+
+    def __getitem__(self, kind: str) -> bytes:
+        if kind not in self._made:
+            self._made[kind] = self._saved(kind)
+        return self._made[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CANVASES)
+
+    def __len__(self) -> int:
+        return len(_CANVASES)
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in _CANVASES  # the inherited one would draw it
+
+    def _saved(self, kind: str) -> bytes:
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(LOOK):
+            self._figure.set_dpi(DPI)  # which an SVG changes
+            canvas, metadata = _CANVASES[kind]
+            # Not savefig, which draws twice.
+            getattr(canvas(self._figure), f"print_{kind}")(buffer, metadata=metadata)
+        return buffer.getvalue()
+
+
+# What each kind is drawn by, and what would say when it was made.
+_CANVASES: dict[str, tuple[Any, dict[str, None]]] = {
+    "png": (FigureCanvasAgg, {"Software": None}),
+    "svg": (FigureCanvasSVG, {"Date": None}),
+}
 
 
 def _settle(figure: Figure) -> None:
     """Lay a figure out once, and not again for every file."""
+    figure.set_dpi(DPI)
     FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None and figure.axes:
+        engine.execute(figure)
     figure.set_layout_engine("none")
-
-
-def _saved(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=DPI, metadata=_METADATA[kind])
-    return buffer.getvalue()
 
 
 # ---- layout ------------------------------------------------------------------------------------

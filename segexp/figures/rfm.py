@@ -97,7 +97,7 @@ def segment_bars(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        As :func:`segexp.rfm.rfm_table` returns it; its first row is drawn at the top.
+        As :func:`segexp.rfm_lists.rfm_table` returns it; its first row is drawn at the top.
     """
     n = len(table)
     names = [shortened(str(name), _LONGEST_NAME) for name in table["segment"]]

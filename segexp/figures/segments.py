@@ -1,8 +1,8 @@
 """Figures of the segments that were found: where they lie, what they are like, how sure they are.
 
-With few segments colours and marks tell them apart; with more of them their numbers and hulls do,
-because nobody can tell forty colours. Numbers count the segments from 1 in the order they are
-given, and a key says what each is called.
+Colours and marks tell segments apart, each pair of them is taken once; with many segments their
+numbers and hulls do, because nobody can tell forty colours. Numbers count the segments from 1 in
+the order they are given, and a key says what each is called.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from segexp.figures.look import (
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
 
-MOST_COLOURS = 8  # segments that colours and marks tell apart
+MOST_COLOURS = 8  # segments that have a plain colour and a mark each
 MOST_PAIRED = 5  # features of a pair plot
 MOST_FEATURES = 30  # rows of a profile
 VIEW = 0.98  # of the customers are inside the axes of a pair plot
@@ -259,7 +259,7 @@ def _draw_spans(axes: Axes, values: Floats, labels: Codes, n_segments: int) -> N
         if not len(own):
             continue
         low, middle, high = np.quantile(own, [0.25, 0.5, 0.75])
-        colour = _COLOURS[code % len(_COLOURS)]
+        colour = _colour(code)
         axes.plot([low, high], [code, code], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot([middle], [code], "|", color=BLACK, markersize=5)
     axes.set_ylim(n_segments - 0.3, -0.7)
@@ -307,17 +307,31 @@ def _scatter(
         points[noise, 0], points[noise, 1], s=size, marker="x", color=PALE, linewidth=0.7,
         rasterized=many,
     )  # fmt: skip
-    for code in range(n_segments):
+    sizes = np.bincount(labels[~noise], minlength=n_segments)
+    for code in np.argsort(-sizes, kind="stable").tolist():  # no small one is hidden by a large one
         own = labels == code
         axes.scatter(
             points[own, 0], points[own, 1], s=size, marker=_mark(code, n_segments),
-            color=_COLOURS[code % len(_COLOURS)], linewidth=0, rasterized=many,
+            color=_colour(code), linewidth=0, rasterized=many,
             alpha=alpha if n_segments <= MOST_COLOURS else alpha / 2,
         )  # fmt: skip
 
 
 def _mark(code: int, n_segments: int) -> str:
-    return _MARKS[code % len(_MARKS)] if n_segments <= MOST_COLOURS else "o"
+    if n_segments <= MOST_COLOURS:
+        return _MARKS[code % len(_MARKS)]
+    return _MARKS[code // len(_COLOURS) % len(_MARKS)]
+
+
+def _colour(code: int) -> tuple[float, float, float]:
+    """Return the colour of a segment; those after the first eight have darker or paler ones."""
+    red, green, blue = to_rgb(_COLOURS[code % len(_COLOURS)])
+    # Black has no darker one.
+    towards, weight = ((0.0, 0.0), (0.0, 0.45), (1.0, 0.45))[code // len(_COLOURS) % 3]
+    if weight and not max(red, green, blue):
+        towards, weight = 1.0, 0.35 + 0.2 * towards
+    mixed = [(1 - weight) * part + weight * towards for part in (red, green, blue)]
+    return mixed[0], mixed[1], mixed[2]
 
 
 def _xy(point: Floats) -> tuple[float, float]:
@@ -327,7 +341,7 @@ def _xy(point: Floats) -> tuple[float, float]:
 def _box(code: int, pad: float) -> dict[str, Any]:
     return {
         "boxstyle": f"round,pad={pad}", "facecolor": "white", "alpha": 0.85,
-        "edgecolor": _COLOURS[code % len(_COLOURS)], "linewidth": 0.8,
+        "edgecolor": _colour(code), "linewidth": 0.8,
     }  # fmt: skip
 
 
@@ -338,7 +352,7 @@ def _draw_segments(axes: Axes, points: Floats, labels: Codes, n_segments: int) -
         own = points[labels == code]
         if not len(own):
             continue
-        colour = _COLOURS[code % len(_COLOURS)]
+        colour = _colour(code)
         middles[code] = np.median(own, axis=0)
         style = ("-", "--", ":", "-.", (0, (1, 4)))[code // len(_COLOURS) % 5]
         if (outline := _outline(own, middles[code])) is not None:
@@ -385,7 +399,7 @@ def _draw_labels(axes: Axes, middles: dict[int, Floats], *, small: bool = False)
     origin, span = np.array([left, bottom]), np.array([right - left, top - bottom])
     anchors = (np.array([middles[code] for code in codes]) - origin) / span
     # What a number takes in a panel of a pair plot with many segments, and in a map.
-    size = np.array([0.085, 0.085] if small else [0.036, 0.046])
+    size = np.array([0.085, 0.085] if small else [0.046, 0.056])
     if small and len(codes) > MOST_NUMBERED:
         size = size * 0.7
     places = _spread(anchors, size)
@@ -445,7 +459,7 @@ def _add_key(figure: Figure, labels: Codes, names: Sequence[str]) -> None:
                 linestyle="",
                 marker=_mark(code, len(names)),
                 markersize=5,
-                color=_COLOURS[code % len(_COLOURS)],
+                color=_colour(code),
             )
         )
         own = "" if name == str(code + 1) else f"  {shortened(str(name), 30)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 
 import segexp.runs as runs
 from segexp.actions import Action, Catalogue, SegmentFacts, load_actions
+from segexp.checks.readings import has_fixed_rules, listed, quoted
 from segexp.clustering.profile import NOISE
 from segexp.config.options import find_conf_dirs
+from segexp.data.findings import counted
 from segexp.errors import DataError
+from segexp.figures.look import shortened
 from segexp.report.page import (
     Bar,
     Block,
@@ -31,12 +35,18 @@ from segexp.report.page import (
     Text,
     shown,
 )
-from segexp.report.source import Source
+from segexp.report.source import RULES, Source
 from segexp.responses import ALL
 from segexp.segment_names import (
+    NOT_KNOWN,
+    Marker,
+    brief_markers,
     column_labels,
+    level_labels,
     name_segments,
+    read_leanings,
     read_markers,
+    say_leanings,
     say_markers,
     segment_levels,
 )
@@ -46,9 +56,11 @@ Floats: TypeAlias = NDArray[np.float64]
 
 LARGE, DISTINCT, ALIKE, STABLE = "large enough", "distinct", "homogeneous", "stable"
 FOUND = "recognised"
-MOST_TAGS, MOST_BARS, MOST_ROWS, MOST_OUTCOMES = 6, 5, 40, 4
+MOST_TAGS, MOST_BARS, MOST_ROWS, MOST_OUTCOMES = 4, 5, 40, 4
 N_TYPICAL = 3  # customers who are shown of each segment
 MOST_SHOWN = 7  # columns of theirs
+FEW_TAGS = 2  # with fewer that are its own, a card also says what the segment is rather
+SD_PLACES = 50  # of the index, as which a bar draws one standard deviation
 LEAST_CUSTOMERS = 30  # of a segment, for a mean to say something
 LEAST_SHARE = 0.02  # where the config says nothing else
 LEAST_SILHOUETTE = 0.25
@@ -58,7 +70,10 @@ _MARKERS_RULE = (
     "A column marks a segment if its mean there deviates from the mean of all customers by more "
     "than 25% of the largest segment mean, or by more than 50% of the mean of all; a share must "
     "also deviate by 5 percentage points (the rule of Dolnicar, Gruen and Leisch 2018). Index 100 "
-    "is the mean of all customers. Names are made of the strongest markers and of nothing else."
+    "is the mean of all customers. A column with values below zero has no index: it is said how "
+    "many standard deviations (sd) of all customers its mean lies from theirs, and a bar draws one "
+    "of them as 50 of an index. What is no marker, but has an index of at most 75 or at least 133, "
+    "is said with the word rather. Names are made of these words and of nothing else."
 )
 _DOUBLE_DIPPING = (
     "In-sample: of the customers that the segments were made from. Segments differ in the columns "
@@ -93,8 +108,11 @@ def card_sections(
         why = f"There are no cards of segments: {source.why(runs.SEGMENTS)}."
         return [Section("segments", "Segments", [Text(why, "note")])]
     profile = _numbers(source.segments)
-    if not len(profile):
-        return [Section("segments", "Segments", [Text("No segment was found.", "note")])]
+    if profile["segment"].isin([NOISE]).all():
+        n = int(profile["n"].sum())
+        why = f"No segment was found: all {n:,} customers are noise. " if n else ""
+        words = f"{why or 'No segment was found. '}There are no cards and no rules."
+        return [Section("segments", "Segments", [Text(words, "note")])]
     return [_Deck(source, profile, dict(names or {}), actions).section()]
 
 
@@ -115,6 +133,8 @@ class SegmentCheck:
     is_ok: bool | None
     reason: str
     advice: str = ""
+    seen: str = ""  # what was measured, alone
+    asked: str = ""  # what was measured of whom, and what is asked for
 
     @property
     def words(self) -> str:
@@ -142,21 +162,28 @@ class _Deck:
         own_names = True if self.is_known else None
         self.names = name_segments(profile, given=self.given, own_names=own_names)
         self.markers = read_markers(profile)
-        self.said = say_markers(profile)
+        self.unused = frozenset() if self.is_known else source.unused
+        self.brief = brief_markers(profile, self.unused)
+        said = say_markers(profile)
+        self.said = {
+            segment: [
+                words
+                for marker, words in zip(markers, said[segment], strict=True)
+                if marker.column not in self.unused
+            ]
+            for segment, markers in self.markers.items()
+        }
+        self.leanings = say_leanings(profile, self.labels, self.unused)
         self.levels = segment_levels(profile)
         self.rows = {str(row["segment"]): row for row in _records(profile)}
         self.n = int(profile["n"].sum())
 
     @cached_property
     def rules(self) -> SegmentRules | None:
-        if self.source.surrogate is None:
-            return None
-        try:
-            rules = SegmentRules.from_dict(self.source.surrogate)
-        except DataError:
-            return None
+        rules = self.source.segments_as_rules
         # Rules of other segments would be believed.
-        return rules if {*rules.names, NOISE} == {*self.rows, NOISE} else None
+        is_right = rules is not None and {*rules.names, NOISE} == {*self.rows, NOISE}
+        return rules if is_right else None
 
     @cached_property
     def _queries(self) -> dict[str, str]:
@@ -166,17 +193,25 @@ class _Deck:
             return {}
 
     @cached_property
+    def _words(self) -> dict[str, str]:
+        return self.rules.words() if self.rules is not None else {}
+
+    @cached_property
     def _where(self) -> dict[str, str]:
         return self.rules.to_where() if self.rules is not None else {}
 
     # ---- the section ----
 
     def section(self) -> Section:
-        kind = "known segments" if self.is_known else "segments that were found"
+        kind = "known segment" if self.is_known else "segment"
+        k = len(self.names) - (NOISE in self.names)
+        more = "" if self.is_known else " by fixed rules" if self.is_ruled else " found"
+        beside = f", {int(self.rows[NOISE]['n']):,} of them in no segment" if k < len(
+            self.names) else ""  # fmt: skip
         checks = {segment: self.checks(segment) for segment in self.names}
         blocks: list[Block] = [
             Text(
-                f"{len(self.names)} {kind}, {self.n:,} customers. "
+                f"{counted(k, kind)}{more}, {self.n:,} customers{beside}. "
                 + ("All customers of the table. " if self.is_known else _DOUBLE_DIPPING)
             ),
             self._overview(checks),
@@ -190,33 +225,59 @@ class _Deck:
         return Section("segments", "Segments", blocks, [*children, about])
 
     def _overview(self, checks: Mapping[str, Sequence[SegmentCheck]]) -> Table:
-        measures = [m for m in ("silhouette", "jaccard") if m in self.profile]
+        known = [m for m in ("silhouette", "jaccard") if m in self.profile]
+        # Of rules that were laid down nobody asks how far apart they put the customers.
+        measures = [m for m in known if not (self.is_ruled and m == "silhouette")]
+        revenue = self._revenue_shares
         rows = []
         for segment, name in self.names.items():
             row = self.rows[segment]
             failed = sum(check.is_ok is False for check in checks[segment])
             rows.append(
                 [
-                    Cell(name, strong=True),
+                    Cell(
+                        shortened(name, LONGEST_NAME),
+                        strong=True,
+                        about=name if len(name) > LONGEST_NAME else "",
+                    ),
                     *([segment] if self._has_new_names else []),
                     int(row["n"]),
                     Cell(f"{row['share']:.1%}", float(row["share"]), share=float(row["share"])),
-                    self._marks(segment),
+                    *([_share_cell(revenue.get(segment))] if revenue else []),
+                    self.brief[segment] or NO_MARKER,
                     *(row[measure] for measure in measures),
-                    failed,
+                    Cell(str(failed), failed, address=_DOUBTS) if failed else failed,
                 ]
             )
         before = ["segment"] + ["number"] * self._has_new_names
-        columns = [*before, "customers", "share", "what marks them", *measures, "checks failed"]
+        heads = {"silhouette": DISTINCT, "jaccard": STABLE}
+        worth = ["of revenue"] if revenue else []
+        columns = [*before, "customers", "share", *worth, "what marks them"]
+        columns += [*(heads[measure] for measure in measures), "checks failed"]
+        about = {
+            DISTINCT: "mean silhouette, in-sample: 1 far from other segments, 0 touching them",
+            STABLE: "mean Jaccard similarity with segments of resampled customers: 1 the same",
+            "checks failed": "see: which segments to doubt",
+        }
+        said = [f"{heads[m]}: {about[heads[m]]}" for m in measures]
+        numeric = ["customers", "share", *worth, *heads.values(), "checks failed"]
         return Table(
-            columns, rows, numeric=["customers", "share", *measures, "checks failed"],
-            caption="Silhouette and Jaccard are in-sample." if measures else "",
+            columns, rows, numeric=numeric, about=about,
+            caption=" ".join(f"{s[:1].upper()}{s[1:]}." for s in said),
         )  # fmt: skip
 
-    def _marks(self, segment: str) -> str:
-        said = self.said[segment]
-        more = f" and {len(said) - MOST_TAGS} more" if len(said) > MOST_TAGS else ""
-        return ", ".join(said[:MOST_TAGS]) + more or NO_MARKER
+    @cached_property
+    def _revenue_shares(self) -> dict[str, float]:
+        table = self.source.rfm
+        if table is None or not {"segment", "revenue_share"} <= set(table.columns):
+            return {}
+        shares = pd.to_numeric(table["revenue_share"], errors="coerce")
+        return dict(zip(table["segment"].astype(str), shares.astype(float), strict=True))
+
+    @property
+    def is_ruled(self) -> bool:
+        """Whether the segments were laid down and not found."""
+        return has_fixed_rules(self.source)
 
     @property
     def _has_new_names(self) -> bool:
@@ -235,18 +296,39 @@ class _Deck:
             title=self.names[segment],
             subtitle=self._subtitle(segment),
             share=float(row["share"]),
-            tags=self.said[segment][:MOST_TAGS],
+            tags=self._tags(segment),
             facts=self._facts(segment),
             bars=self._bars(segment),
-            words=f"{action.title}. {action.do}{because}",
+            words=f"{action.title}. {action.do}{because}{self._own_words(segment, action)}",
             blocks=blocks,
         )
+
+    def _tags(self, segment: str) -> list[str]:
+        """Return what marks a segment; what marks most of them does not tell it from others."""
+        shared = Counter(words for said in self.said.values() for words in said)
+        said = sorted(self.said[segment], key=lambda words: not words.endswith(NOT_KNOWN))
+        own = [words for words in said if 2 * shared[words] <= len(self.said)]
+        rest = [words for words in said if words not in own]
+        more = [] if len(own) >= FEW_TAGS else self.leanings[segment][: FEW_TAGS - len(own)]
+        return [*own, *more, *rest][:MOST_TAGS]
+
+    def _own_words(self, segment: str, action: Action) -> str:
+        """Say what speaks against a name, or what there is to think of where no advice fits."""
+        if action.against:
+            return (
+                f" The columns speak against this name: beside the mean of all customers its "
+                f"{action.against}. Look at its customers first."
+            )
+        tags = self._tags(segment)
+        if action.because or not tags or segment == NOISE:
+            return ""
+        return f" What sets it apart: {', '.join(tags)}."
 
     def _subtitle(self, segment: str) -> str:
         name = self.names[segment]
         parts = [f"segment {segment}"] if name != segment else []
         if name == segment or segment in self.given:
-            parts.append(", ".join(self.said[segment][:3]) or NO_MARKER)
+            parts.append(self.brief[segment] or NO_MARKER)
         return ": ".join(parts)
 
     def _facts(self, segment: str) -> list[tuple[str, str]]:
@@ -300,26 +382,86 @@ class _Deck:
         return None if entry is None else entry["mean"]
 
     def _bars(self, segment: str) -> list[Bar]:
-        row = self.rows[segment]
-        marked = {marker.column for marker in self.markers[segment]}
-        found = [
-            (column in marked, abs(row[f"index[{column}]"] - 100), column)
-            for column in self.numeric
-            if math.isfinite(row.get(f"index[{column}]", math.nan))
-        ]
-        best = sorted(found, key=lambda one: (-one[0], -one[1]))[:MOST_BARS]
+        """Draw the columns and levels that differ most from all customers, marking ones first."""
+        marked = {marker.key for marker in self.markers[segment]}
+        places = self._places[segment]
+        best = sorted(
+            self._drawn(segment), key=lambda key: (key not in marked, -abs(places[key] - 100))
+        )
         return [
-            Bar(self.labels[column], row[name], f"{row[name]:.0f}", 100, self._most_index)
-            for *_, column in best
-            if (name := f"index[{column}]")
-        ]
+            Bar(
+                self._key_labels[key], min(places[key], self._most_place),
+                self._place_words(segment, key), 100, self._most_place,
+            )
+            for key in best[:MOST_BARS]
+        ]  # fmt: skip
+
+    def _drawn(self, segment: str) -> list[str]:
+        # A level of which nothing is said is not drawn: its column may have five of them.
+        told = {m.key for m in (*self.markers[segment], *self._rather[segment])}
+        return [key for key in self._places[segment] if key in told or key in self.numeric]
 
     @cached_property
-    def _most_index(self) -> float:
+    def _rather(self) -> dict[str, list[Marker]]:
+        return read_leanings(self.profile)
+
+    @cached_property
+    def _key_labels(self) -> dict[str, str]:
+        return {**self.labels, **level_labels(self.profile, self.labels)}
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, float]]:
+        """Return where each column or level of a segment lies on the scale of the index."""
+        return {
+            segment: {
+                key: place
+                for key in (*self.numeric, *self.levels_shown)
+                if math.isfinite(place := self._place(row, key))
+            }
+            for segment, row in self.rows.items()
+        }
+
+    def _place(self, row: Mapping[str, Any], key: str) -> float:
+        if key not in self.numeric:
+            overall = self._all(key, "share")
+            return float(100 * row[f"share[{key}]"] / overall) if overall > 0 else math.nan
+        index = float(row.get(f"index[{key}]", math.nan))
+        if math.isfinite(index):
+            return index
+        sds = self._in_sds(row, key)
+        return max(0.0, 100 + SD_PLACES * sds) if math.isfinite(sds) else math.nan
+
+    def _in_sds(self, row: Mapping[str, Any], key: str) -> float:
+        """Return how many standard deviations a mean lies above that of all customers."""
+        sd = self._sds.get(key, math.nan)
+        return float((row[f"mean[{key}]"] - self._all(key)) / sd) if sd > 0 else math.nan
+
+    @cached_property
+    def _sds(self) -> dict[str, float]:
+        """Return the standard deviation of numeric columns, of all rows or else of the sample."""
+        sample = self.source.sample
+        known = [] if sample is None else [(c, sample[c]) for c in self.numeric if c in sample]
+        found = {c: pd.to_numeric(values, errors="coerce").std() for c, values in known}
+        entries = (self.source.profile or {}).get("columns")
+        for entry in entries if isinstance(entries, list) else []:
+            if isinstance(entry, dict) and isinstance(entry.get("sd"), float):
+                found[str(entry.get("name"))] = entry["sd"]
+        return {column: float(sd) for column, sd in found.items()}
+
+    def _place_words(self, segment: str, key: str) -> str:
+        row = self.rows[segment]
+        if key in self.numeric and not math.isfinite(row.get(f"index[{key}]", math.nan)):
+            sds = self._in_sds(row, key)
+            return f"{round(sds, 1) + 0.0:+.1f} sd" if math.isfinite(sds) else "–"
+        place = self._places[segment].get(key, math.nan)
+        return f"{place:.0f}" if math.isfinite(place) else "–"
+
+    @cached_property
+    def _most_place(self) -> float:
         """The index at the end of a bar, the same on all cards."""
-        table = self.profile[[f"index[{c}]" for c in self.numeric if f"index[{c}]" in self.profile]]
-        largest = float(np.nanmax(table.to_numpy(), initial=150)) if table.size else 150.0
-        return min(largest, 300.0)
+        drawn = [self._places[s][key] for s in self._places for key in self._drawn(s)]
+        largest = max(drawn, default=0.0)
+        return min(max(largest, 150.0), 300.0)
 
     def _action(self, segment: str) -> Action:
         return self.actions.choose(
@@ -348,7 +490,7 @@ class _Deck:
             return [Text(why, "note")]
         n = sum(rule.n for rule in own)
         hits = sum(rule.n * rule.purity for rule in own if rule.n)
-        said = self.rules.words()[segment]
+        said = self._words[segment]
         n_all = sum(float(row["n"]) for row in self.rows.values())
         drawn = min(1.0, self.rules.n / max(1.0, n_all))
         among = "" if drawn == 1 else f", of a sample of {self.rules.n:,} customers"
@@ -370,7 +512,7 @@ class _Deck:
         title = "The segments as rules"
         rules = self.rules
         if rules is None:
-            why = self.source.why(runs.SURROGATE) or "the file is damaged, or of other segments"
+            why = self.source.why(RULES) or "the sample is of other segments"
             words = f"There are no rules in words: {why}."
             return Section("segments-rules", title, [Text(words, "note")])
         largest = max(float(row["share"]) for row in self.rows.values())
@@ -381,9 +523,9 @@ class _Deck:
             "out in turn"
         )
         paragraphs = [
-            f"A tree of {len(rules.leaves)} rules gives {rules.fidelity:.1%} of {rules.n:,} "
-            f"customers their own segment (in-sample), and {held_out}. Calling everybody by the "
-            f"largest segment would be right for {largest:.1%}."
+            f"A tree of {counted(len(rules.leaves), 'rule')} gives {rules.fidelity:.1%} of "
+            f"{rules.n:,} customers their own segment (in-sample), and {held_out}. Calling "
+            f"everybody by the largest segment would be right for {largest:.1%}."
         ]
         if rules.price is not None:
             paragraphs.append(_price_words(rules.price, rules.price_at_centers))
@@ -393,8 +535,20 @@ class _Deck:
         )
         if rules.left_out:
             paragraphs.append(f"No rule asks for: {', '.join(rules.left_out)}.")
-        said = rules.words()
-        table = [[self.names.get(s, s), said[s]] for s in rules.names if s in said]
+        said = self._words
+        without = [s for s in rules.names if s not in said or not rules.rules_of(s)]
+        if without:
+            paragraphs.append(
+                f"{counted(len(without), 'segment')} of {len(rules.names)} "
+                f"{'has' if len(without) == 1 else 'have'} no rule: the small tree gives their "
+                f"customers to others."
+            )
+        table = [
+            [Cell(shortened(name, LONGEST_NAME), about=name if len(name) > LONGEST_NAME else ""),
+             "no rule leads to it" if s in without else said[s]]
+            for s in rules.names
+            for name in [self.names.get(s, s)]
+        ]  # fmt: skip
         blocks: list[Block] = [
             Text("\n\n".join(paragraphs)),
             Table(["segment", "rule"], table, sortable=False),
@@ -414,24 +568,37 @@ class _Deck:
             if key in self.numeric:
                 here, index = row[f"mean[{key}]"], row.get(f"index[{key}]", math.nan)
                 overall = 100 * here / index if index and math.isfinite(index) else self._all(key)
-                values = [shown(float(here)), shown(float(overall)), _rounded(index)]
+                place = self._places[segment].get(key, math.nan)
+                about = self._place_words(segment, key)
+                values = [shown(float(here)), shown(float(overall)), Cell(about, place)]
             else:
                 here, overall = row[f"share[{key}]"], self._all(key, "share")
                 index = 100 * here / overall if overall > 0 else math.nan
                 values = [_percent(here), _percent(overall), _rounded(index)]
-            rows.append([Cell(key, strong=key in marked), *values])
+            is_unused = key in self.unused or key.partition("=")[0] in self.unused
+            mark = "not used" if is_unused else ""
+            rows.append([Cell(key, strong=key in marked, mark=mark), *values])
         more = f" The first {MOST_ROWS} of {len(keys)} columns." * (len(keys) > MOST_ROWS)
         return Table(
             ["column", "here", "all customers", "index"], rows, numeric=[1, 2, 3],
-            caption=f"Means of numbers and shares of levels, those that mark it first.{more}",
+            caption=f"Means of numbers and shares of levels, those that mark it first.{more}"
+            + " Not used: the segments were found without this column." * bool(self.unused),
         )  # fmt: skip
 
     def _all(self, key: str, kind: str = "mean") -> float:
         """Return the mean of all customers, as the segments tell it."""
-        values, n = (
-            self.profile[f"{kind}[{key}]"],
-            self.profile["n"].where(self.profile[f"{kind}[{key}]"].notna()),
-        )
+        name = f"{kind}[{key}]"
+        if name not in self._overall:
+            self._overall[name] = self._mean_of_all(name)
+        return self._overall[name]
+
+    @cached_property
+    def _overall(self) -> dict[str, float]:
+        return {}
+
+    def _mean_of_all(self, name: str) -> float:
+        values = self.profile[name]
+        n = self.profile["n"].where(values.notna())
         total = float(n.sum())
         return float((values * n).sum() / total) if total else math.nan
 
@@ -517,7 +684,9 @@ class _Deck:
         """Judge a segment: large enough, distinct, homogeneous, stable."""
         if segment == NOISE:
             return [_size_check(self.rows[segment], self._least_share)]
-        found = [_size_check(self.rows[segment], self._least_share)]
+        found = [_size_check(self.rows[segment], self._least_share, self.is_ruled)]
+        if self.is_ruled:
+            return [*found, self._homogeneous(segment), self._stable(segment)]
         if self.is_known:
             return [*found, self._homogeneous(segment), self._predictable(segment)]
         return [*found, self._distinct(segment), self._homogeneous(segment), self._stable(segment)]
@@ -537,10 +706,18 @@ class _Deck:
             return SegmentCheck(DISTINCT, None, "its silhouette was not measured")
         return SegmentCheck(
             DISTINCT, bool(value >= LEAST_SILHOUETTE),
-            f"its mean silhouette is {value:.3f}, {LEAST_SILHOUETTE} or more is asked "
-            "for (in-sample; Kaufman and Rousseeuw 1990: below there is no substantial structure)",
-            advice,
+            f"its mean silhouette is {decisive(value, LEAST_SILHOUETTE, 3)}, {LEAST_SILHOUETTE} or "
+            f"more is asked for (in-sample, of the columns {self._as_seen}; Kaufman and Rousseeuw "
+            "1990: below there is no substantial structure)",
+            advice, seen=decisive(value, LEAST_SILHOUETTE, 3),
+            asked=f"mean silhouette, in-sample; {LEAST_SILHOUETTE} or more is asked for",
         )  # fmt: skip
+
+    @property
+    def _as_seen(self) -> str:
+        """Say in what scale a clusterer measures."""
+        steps = self.source.manifest.get("preprocessing")
+        return f"after preprocessing={steps}" if steps else "as they are"
 
     def _homogeneous(self, segment: str) -> SegmentCheck:
         sample = self._sample
@@ -552,10 +729,13 @@ class _Deck:
             return SegmentCheck(ALIKE, None, "no column varies in the sample")
         return SegmentCheck(
             ALIKE, bool(ratio < 1),
-            f"its columns vary {ratio:.2f} times as much as those of all customers, "
-            f"less than 1 is asked for ({len(own):,} customers of the sample; variances of "
-            "numbers, Gini's impurity of levels)",
+            f"its columns vary {decisive(ratio, 1, 2)} times as much as those of all customers, "
+            f"less than 1 is asked for ({len(own):,} customers of the sample; variances of the "
+            "numbers in the table, not as the model sees them, and Gini's impurity of levels)",
             "its customers differ as much as all do: do not speak to them as one group",
+            seen=decisive(ratio, 1, 2),
+            asked="variance of the table's own numbers in the sample beside that of all customers; "
+            "less than 1 is asked for",
         )  # fmt: skip
 
     def _stable(self, segment: str) -> SegmentCheck:
@@ -567,9 +747,12 @@ class _Deck:
         said = f" ({words})" if isinstance(words, str) and words else ""
         return SegmentCheck(
             STABLE, bool(value >= LEAST_JACCARD),
-            f"found again on resampled customers with a mean Jaccard of {value:.3f}{said}, "
-            f"{LEAST_JACCARD} or more is asked for (Hennig 2007)",
+            "found again on resampled customers with a mean Jaccard of "
+            f"{decisive(value, LEAST_JACCARD, 3)}{said}, {LEAST_JACCARD} or more is asked for "
+            "(Hennig 2007)",
             "do not build a campaign on it before it is found again in other data",
+            seen=decisive(value, LEAST_JACCARD, 3),
+            asked=f"mean Jaccard on resampled customers; {LEAST_JACCARD} or more is asked for",
         )  # fmt: skip
 
     def _predictable(self, segment: str) -> SegmentCheck:
@@ -578,22 +761,27 @@ class _Deck:
             return SegmentCheck(FOUND, None, "the model's recall was not measured")
         return SegmentCheck(
             FOUND, bool(recall >= LEAST_RECALL),
-            f"the model recognises {recall:.0%} of its customers (held out), half or more "
-            "is asked for",
+            f"the model recognises {decisive(recall, LEAST_RECALL, 0, '%')} of its customers (held "
+            "out), half or more is asked for",
             "more customers of it are taken for others than are recognised: treat the prediction "
             "as a hint",
+            seen=decisive(recall, LEAST_RECALL, 0, "%"),
+            asked="share of its customers recognised, held out; half or more is asked for",
         )  # fmt: skip
 
     def _checks_section(self, checks: Mapping[str, Sequence[SegmentCheck]]) -> Section:
+        by_quality: dict[str, dict[str, SegmentCheck]] = {}
+        for segment, found in checks.items():
+            for check in found:
+                if check.is_ok is False:
+                    by_quality.setdefault(check.quality, {})[segment] = check
         failed = [
             {
-                "code": f"not_{check.quality.replace(' ', '_')}",
-                "message": f"'{self.names[segment]}' is {check.words}",
-                "advice": check.advice,
+                "code": f"not_{quality.replace(' ', '_')}",
+                "message": self._doubt_words(quality, found, sum(s != NOISE for s in checks)),
+                "advice": next(iter(found.values())).advice,
             }
-            for segment, found in checks.items()
-            for check in found
-            if check.is_ok is False
+            for quality, found in by_quality.items()
         ]
         more = (
             "Three more questions are for people (Dolnicar, Gruen and Leisch 2018, ch. 4): does "
@@ -607,8 +795,20 @@ class _Deck:
             [Findings(failed, none), Text(more, "quiet")],
         )
 
+    def _doubt_words(self, quality: str, found: Mapping[str, SegmentCheck], k: int) -> str:
+        """Say who fails a check; of several segments all that they share once."""
+        (segment, first), *others = found.items()
+        if not others:
+            return f"{quoted(self.names[segment])} is {first.words}"
+        names = [f"{quoted(self.names[s])} ({check.seen})" for s, check in found.items()]
+        said = f"{len(found)} of {k} segments are not {quality} ({first.asked})"
+        return f"{said}: {listed(names, MOST_DOUBTED)}"
+
 
 NO_MARKER = "no column marks it"
+_DOUBTS = "#s-segments-checks"  # the section of the failed checks
+LONGEST_NAME = 44  # letters of a segment in a table
+MOST_DOUBTED = 8  # segments that are named of those who fail a check; the table counts for all
 _SEGMENT = "(segment)"  # a column beside those of the sample
 _ADVICE = (
     "What one may do comes from a catalogue of rules about markers and names (actions.yaml), the "
@@ -621,13 +821,38 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
-def _size_check(row: Mapping[str, Any], least_share: float) -> SegmentCheck:
+def decisive(value: float, limit: float, digits: int, unit: str = "f") -> str:
+    """Write a number with so many digits that it is seen on which side of a limit it lies.
+
+    Examples
+    --------
+    >>> decisive(0.4959, 0.5, 0, "%"), decisive(0.2, 0.5, 0, "%"), decisive(0.2499, 0.25, 3)
+    ('49.6%', '20%', '0.2499')
+    """
+    for more in range(digits, digits + 6):
+        text = f"{value:.{more}{unit}}"
+        written = float(text.rstrip("%")) / (100 if unit == "%" else 1)
+        if (written < limit) == (value < limit) and (written == limit) == (value == limit):
+            break
+    return text
+
+
+def _share_cell(share: float | None) -> Cell:
+    if share is None or not math.isfinite(share):
+        return Cell("–")
+    return Cell(f"{share:.1%}", share, share=share)
+
+
+def _size_check(row: Mapping[str, Any], least_share: float, is_ruled: bool = False) -> SegmentCheck:
     n, share = int(row["n"]), float(row["share"])
+    asked = f"{LEAST_CUSTOMERS}{f' and {least_share:.1%}' if least_share > 0 else ''} are asked for"
+    seen = decisive(share, least_share, 1, "%") if least_share > 0 else f"{share:.1%}"
     return SegmentCheck(
         LARGE, n >= LEAST_CUSTOMERS and share >= least_share,
-        f"{n:,} customers, {share:.1%} of all; {LEAST_CUSTOMERS}"
-        f"{f' and {least_share:.1%}' if least_share > 0 else ''} are asked for",
+        f"{n:,} customers, {seen} of all; {asked}",
+        "too few to plan for: treat its customers one by one" if is_ruled else
         "too few to plan for: merge it with its neighbour, or treat it one by one",
+        seen=f"{n:,}, {seen}", asked=f"customers and their share; {asked}",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from segexp.checks import CODES, check_codes, check_run
+from segexp.checks.checking import CODES, check_codes, check_run
 from segexp.report.page import Block, Findings, Section, Text
 from segexp.report.source import Source
 

@@ -10,66 +10,45 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 import segexp.runs as runs
-from segexp.components import build_pipeline
-from segexp.data.column_types import MAX_SEGMENTS
 from segexp.errors import SegexpError
-from segexp.explanations import (
-    MIN_ROWS,
-    ExplanationError,
-    Sampled,
-    contributions,
-    count_twins,
-    dependence,
-    learning_curve,
-    n_values,
-    plan_learning,
-    read_sample,
-    value_ranks,
-)
+from segexp.explanations import ExplanationError, count_twins
 from segexp.figures import classification as figures
-from segexp.figures.look import render
 from segexp.metrics import METRICS, N_BINS, metric_by_name, score
-from segexp.plan import recorded_config
-from segexp.report.page import (
-    Block,
-    Cell,
-    Details,
-    Figure,
-    Items,
-    Section,
-    Table,
-    Text,
-    shown,
+from segexp.report.evidence import (
+    MOST_IMPORTANT,
+    MOST_SHOWN,
+    Codes,
+    Evidence,
+    Floats,
+    Judged,
+    figure_of,
+    four,
+    interval_text,
+    percent,
+    records,
+    value_text,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
-    from sklearn.pipeline import Pipeline
-
-    from segexp.report.source import Source
+from segexp.report.explained import (
+    contributions_part,
+    dependence_part,
+    importance_part,
+    learning_part,
+)
+from segexp.report.page import Block, Cell, Details, Items, Section, Table, Text
+from segexp.report.source import Source, one_line
 
 logger = logging.getLogger(__name__)
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
-
 SURE = 0.8  # a prediction with this probability is called sure
-MOST_SHOWN = 12  # features in a figure, customers in a table
-MOST_CURVES_OF_FEATURES = 6
 MOST_POINTS = 300  # of a curve
-CONTRIBUTION_ROWS = 400
-MOST_SECONDS = 30.0  # of refits for a learning curve, as the run's own times let expect
-CURVE_SECONDS = 8.0  # of predictions for the mean curves
-IN_SAMPLE = "In-sample: the saved model, on customers that it was fitted on"
 
 
 def classification_sections(source: Source) -> list[Section]:
@@ -88,14 +67,14 @@ def classification_sections(source: Source) -> list[Section]:
     """
     if source.task != "classification":
         return []
-    evidence = _Evidence(source)
-    parts: tuple[tuple[str, str, Sequence[Callable[[_Evidence], list[Block]]]], ...] = (
+    evidence = Evidence(source)
+    parts: tuple[tuple[str, str, Sequence[Callable[[Evidence], list[Block]]]], ...] = (
         ("quality", "How good the predictions are", [_quality]),
         ("confusion", "Which segments are confused", [_confusion]),
         ("probabilities", "What the probabilities are worth", [_probabilities]),
-        ("importance", "What the predictions rest on", [_importance]),
-        ("effects", "How features act", [_dependence, _contributions]),
-        ("learning-curve", "Would more customers help?", [_learning]),
+        ("importance", "What the predictions rest on", [importance_part]),
+        ("effects", "How features act", [dependence_part, contributions_part]),
+        ("learning-curve", "Would more customers help?", [learning_part]),
         ("errors", "Customers worth a look", [_errors, _twins]),
     )
     return [
@@ -104,7 +83,7 @@ def classification_sections(source: Source) -> list[Section]:
     ]
 
 
-def _made(make: Callable[[_Evidence], list[Block]], evidence: _Evidence) -> list[Block]:
+def _made(make: Callable[[Evidence], list[Block]], evidence: Evidence) -> list[Block]:
     """Return blocks, or the sentence that says why there are none."""
     what = _WHAT[make.__name__]
     try:
@@ -113,8 +92,7 @@ def _made(make: Callable[[_Evidence], list[Block]], evidence: _Evidence) -> list
             warnings.simplefilter("ignore")
             return make(evidence)
     except SegexpError as error:
-        # Where the run lies is no business of its readers.
-        reason = " ".join(str(error).split()).replace(str(evidence.source.path), "the run")
+        reason = one_line(error, evidence.source.path)
         return [Text(f"There is no {what}: {_sentence(reason)}", "quiet")]
     except Exception as error:  # a stranger's numbers can break anything that computes
         logger.debug("no %s", what, exc_info=True)
@@ -126,10 +104,10 @@ _WHAT = {
     "_quality": "table of metrics",
     "_confusion": "table of confused segments",
     "_probabilities": "judgement of probabilities",
-    "_importance": "importance of columns",
-    "_dependence": "curve of single features",
-    "_contributions": "contribution of features to single predictions",
-    "_learning": "learning curve",
+    "importance_part": "importance of columns",
+    "dependence_part": "curve of single features",
+    "contributions_part": "contribution of features to single predictions",
+    "learning_part": "learning curve",
     "_errors": "list of wrong predictions",
     "_twins": "count of customers who are alike",
 }
@@ -139,202 +117,10 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-# ---- what there is -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Predictions of customers by models that never saw them, each customer once."""
-
-    segments: tuple[str, ...]
-    truth: Codes
-    predicted: Codes
-    probabilities: Floats | None  # shape (n, n_segments)
-    rows: Codes
-    ids: pd.Series[Any]
-    words: str  # what they are
-    short: str  # the same in a few words
-
-    @property
-    def counts(self) -> NDArray[np.int_]:
-        """Customers by known (row) and predicted segment, shape (n_segments, n_segments)."""
-        n = len(self.segments)
-        return np.bincount(n * self.truth + self.predicted, minlength=n * n).reshape(n, n)
-
-    @property
-    def confidence(self) -> Floats | None:
-        """Probability of the predicted segment, shape (n,)."""
-        if self.probabilities is None:
-            return None
-        return self.probabilities[np.arange(len(self.truth)), self.predicted]
-
-
-class _Evidence:
-    """What several sections need of a run, read once."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.manifest = source.manifest
-        self.segments = tuple(map(str, source.manifest["segments"]))
-
-    def needed(self, name: str, found: Any) -> Any:
-        """Return what was found, or say that its file cannot be read."""
-        if found is None:
-            reason = self.source.why(name) or "it cannot be read"
-            raise ExplanationError(f"it needs {name}, and {reason}")
-        return found
-
-    @cached_property
-    def judged(self) -> Judged:
-        table = self.needed(runs.PREDICTIONS, self.source.predictions)
-        return read_judged(table, self.segments, self.manifest["split"])
-
-    @cached_property
-    def sampled(self) -> Sampled:
-        sample = self.needed(runs.SAMPLE, self.source.sample)
-        found = read_sample(sample, self._schema(sample))
-        if found.segments != self.segments:
-            raise ExplanationError("the saved model is of other segments than the run")
-        return found
-
-    def _schema(self, sample: pd.DataFrame) -> Mapping[str, Any]:
-        """Return the types of the columns: the model's, or what the run recorded without one."""
-        if self.source.model_schema is not None:
-            return self.source.model_schema
-        roles = {
-            str(name): role
-            for role in ("numeric", "categorical", "ordinal", "date")
-            for name in self.manifest["dataset"]["roles"].get(role, [])
-        }
-        dataset = (self.source.config or {}).get("dataset") or {}
-        levels = {str(name): list(map(str, v)) for name, v in dataset.get("ordinal", {}).items()}
-        known = [str(name).removesuffix(" (feature)") for name in sample.columns]
-        columns = {
-            name: {"role": roles[name], "levels": levels.get(name)}
-            for name in known
-            if name in roles
-        }
-        return {"columns": columns, "segments": list(self.segments)}
-
-    @cached_property
-    def model(self) -> Pipeline:
-        found: Pipeline = self.needed(runs.PIPELINE, self.source.model)
-        return found
-
-    @cached_property
-    def ranked(self) -> list[str]:
-        """The columns of the table, the most important first where that is known."""
-        columns = list(map(str, self.sampled.X.columns))
-        table = self.source.importance
-        if table is None:
-            return columns
-        known = table.loc[table["kind"] == "permutation", "feature"].tolist()
-        first = [name for name in dict.fromkeys(known) if name in columns]
-        return [*first, *(name for name in columns if name not in first)]
-
-    @property
-    def n_splits(self) -> int:
-        split = self.manifest["split"]
-        return 1 if split["protocol"] == "holdout" else int(split["n_splits"])
-
-    @property
-    def test_share(self) -> float:
-        """The share of the customers that a fold judges."""
-        share = self.manifest["split"]["test_size"]
-        return float(share) if self.n_splits == 1 and share else 1 / max(self.n_splits, 2)
-
-    def seconds_per_row(self, name: str) -> float:
-        """Return what a row costs to fit or to predict, as the run recorded it."""
-        table = self.needed(runs.TIMINGS, self.source.timings)
-        share = self.test_share if name == "predict_seconds" else 1 - self.test_share
-        n_rows = max(1.0, self.manifest["dataset"]["n_rows"] * share)
-        seconds = float(table[name].mean())
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise ExplanationError(f"{runs.TIMINGS} is damaged")
-        return max(seconds, 1e-3) / n_rows
-
-
-def read_judged(table: pd.DataFrame, segments: Sequence[str], split: Mapping[str, Any]) -> Judged:
-    """Return the predictions of a run, of its first repeat where there are several.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``predictions.parquet``.
-    segments : sequence of str
-    split : mapping
-        Of the manifest.
-
-    Raises
-    ------
-    ExplanationError
-        If the table is damaged.
-    """
-    needed = ("row", "id", "repeat", "true", "predicted")
-    if lacking := [name for name in needed if name not in table]:
-        raise ExplanationError(f"{runs.PREDICTIONS} lacks the column {lacking[0]!r}")
-    first = table[table["repeat"] == table["repeat"].min()].reset_index(drop=True)
-    names = pd.Index(list(segments), dtype=object)
-    truth, predicted = (
-        names.get_indexer(pd.Index(first[name], dtype=object)) for name in ("true", "predicted")
-    )
-    if len(segments) > MAX_SEGMENTS:
-        raise ExplanationError(f"the run names {len(segments):,} segments, too many to show")
-    if not len(first) or (truth < 0).any() or (predicted < 0).any():
-        raise ExplanationError(f"{runs.PREDICTIONS} does not hold the segments of the run")
-    columns = [f"probability[{name}]" for name in segments]
-    probabilities = None
-    if set(columns) <= set(first.columns):
-        probabilities = first[columns].to_numpy(dtype=np.float64)
-        if not (np.isfinite(probabilities) & (probabilities >= 0) & (probabilities <= 1)).all():
-            raise ExplanationError(f"{runs.PREDICTIONS} holds probabilities that are none")
-    return Judged(
-        tuple(segments), truth, predicted, probabilities,
-        first["row"].to_numpy(dtype=np.intp), first["id"], _judged_words(len(first), split),
-        f"{_judged_how(split)}: {len(first):,} customers",
-    )  # fmt: skip
-
-
-def _judged_how(split: Mapping[str, Any]) -> str:
-    return "Held out" if split["protocol"] == "holdout" else "Out-of-fold"
-
-
-def _judged_words(n: int, split: Mapping[str, Any]) -> str:
-    if split["protocol"] == "holdout":
-        return f"{_judged_how(split)}: {n:,} customers that the model never saw"
-    repeats = f", first of {split['n_repeats']} repeats" if split["n_repeats"] > 1 else ""
-    never = f"each judged by a model that never saw them{repeats}"
-    return f"{_judged_how(split)}: {n:,} customers, {never}"
-
-
-def _figure(name: str, drawn: Drawing, alt: str, caption: str) -> Figure:
-    return Figure(name, render(drawn), alt, caption)
-
-
-def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    return table.to_dict("records")
-
-
-def _percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f}%"
-
-
-def _four(value: Any) -> str | None:
-    """Return a figure with four digits behind the point; None where there is none."""
-    if value is None or not math.isfinite(value):
-        return None
-    return f"{value:.4g}" if abs(value) >= 1e6 else f"{round(value, 4) + 0.0:.4f}"
-
-
-def _interval(entry: Mapping[str, Any]) -> str | None:
-    found = entry.get("interval")
-    return f"{_four(found[0])} – {_four(found[1])}" if found else None
-
-
 # ---- how good it is ----------------------------------------------------------------------------
 
 
-def _quality(evidence: _Evidence) -> list[Block]:
+def _quality(evidence: Evidence) -> list[Block]:
     summary = evidence.needed(runs.SUMMARY, evidence.source.summary)
     baselines = _baseline_means(evidence)
     blocks: list[Block] = [Text(_accuracy_words(evidence, summary, baselines), "lead")]
@@ -357,7 +143,7 @@ def _quality(evidence: _Evidence) -> list[Block]:
 _BASELINE_NAMES = {"dummy": "majority"}
 
 
-def _baseline_means(evidence: _Evidence) -> dict[str, dict[str, float]]:
+def _baseline_means(evidence: Evidence) -> dict[str, dict[str, float]]:
     table = evidence.source.baselines
     if table is None:
         return {}
@@ -370,7 +156,7 @@ def _baseline_words(name: str) -> str:
 
 
 def _accuracy_words(
-    evidence: _Evidence,
+    evidence: Evidence,
     summary: Mapping[str, Mapping[str, Any]],
     baselines: Mapping[str, Mapping[str, float]],
 ) -> str:
@@ -380,20 +166,20 @@ def _accuracy_words(
     within = ""
     if entry["interval"]:
         low, high = entry["interval"]
-        level = _percent(evidence.manifest["confidence"], 0)
-        within = f" ({level} interval {_percent(low)} to {_percent(high)})"
+        level = percent(evidence.manifest["confidence"], 0)
+        within = f" ({level} interval {percent(low)} to {percent(high)})"
     words = (
-        f"Of customers that the model never saw, it puts {_percent(entry['mean'])} into their own "
+        f"Of customers that the model never saw, it puts {percent(entry['mean'])} into their own "
         f"segment{within}."
     )
     always = baselines.get("dummy", {}).get("accuracy")
     if always is not None and math.isfinite(always):
-        words += f" Always naming the largest segment would be right for {_percent(always)}."
+        words += f" Always naming the largest segment would be right for {percent(always)}."
     return words
 
 
 def _beaten(
-    evidence: _Evidence,
+    evidence: Evidence,
     summary: Mapping[str, Mapping[str, Any]],
     baselines: Mapping[str, Mapping[str, float]],
 ) -> list[tuple[bool, str]]:
@@ -410,13 +196,13 @@ def _beaten(
         how = "better" if wins else "not better"
         words = (
             f"{evidence.manifest['model']} is {how} than the baseline {_baseline_words(name)} by "
-            f"{metric.label}, the metric that ranks: {_four(mean)} against {_four(other)}"
+            f"{metric.label}, the metric that ranks: {four(mean)} against {four(other)}"
         )
         found.append((wins, _sentence(words + _won_folds(evidence, name, metric.name, sign))))
     return found
 
 
-def _won_folds(evidence: _Evidence, baseline: str, metric: str, sign: int) -> str:
+def _won_folds(evidence: Evidence, baseline: str, metric: str, sign: int) -> str:
     scores, others = evidence.source.scores, evidence.source.baselines
     if scores is None or others is None:
         return ""
@@ -430,11 +216,11 @@ def _won_folds(evidence: _Evidence, baseline: str, metric: str, sign: int) -> st
 
 
 def _metric_table(
-    evidence: _Evidence,
+    evidence: Evidence,
     summary: Mapping[str, Mapping[str, Any]],
     baselines: Mapping[str, Mapping[str, float]],
 ) -> Table:
-    level = f"{_percent(evidence.manifest['confidence'], 0)} interval"
+    level = f"{percent(evidence.manifest['confidence'], 0)} interval"
     names = {name: _baseline_words(name) for name in baselines}
     columns = ["metric", "mean", "sd over folds", level, *names.values()]
     rows: list[list[Any]] = []
@@ -447,9 +233,9 @@ def _metric_table(
         rows.append(
             [
                 Cell(f"{metric.label}{less}", mark="ranks" if ranks else "", strong=ranks),
-                Cell(_four(entry["mean"]) or "–", entry["mean"], strong=ranks),
-                _four(entry["std"]), _interval(entry),
-                *(_four(baselines[name].get(metric.name)) for name in names),
+                Cell(four(entry["mean"]) or "–", entry["mean"], strong=ranks),
+                four(entry["std"]), interval_text(entry.get("interval")),
+                *(four(baselines[name].get(metric.name)) for name in names),
             ]
         )  # fmt: skip
     return Table(
@@ -466,50 +252,61 @@ def _metric_table(
 # ---- what is confused --------------------------------------------------------------------------
 
 
-def _confusion(evidence: _Evidence) -> list[Block]:
+def _confusion(evidence: Evidence) -> list[Block]:
     judged = evidence.judged
-    table = _segment_table(evidence, judged)
+    table = segment_table(judged, float(evidence.manifest["confidence"]))
     counts = pd.DataFrame(judged.counts, index=judged.segments, columns=judged.segments)
     hardest = hardest_words(table)
     right = float(np.trace(judged.counts)) / len(judged.truth)
     return [
         Text(f"{hardest} {_commonest_words(judged)}", "lead"),
-        _figure(
+        figure_of(
             "confusion", figures.confusion(counts, judged.words),
-            f"Confusion matrix of {len(counts)} segments; {_percent(right)} of the customers are "
+            f"Confusion matrix of {len(counts)} segments; {percent(right)} of the customers are "
             f"on its diagonal. {hardest}",
             f"{judged.words}. Rows: known segments; columns: predicted ones; framed: right.",
         ),
-        _shown_segments(table, evidence),
-        _figure(
-            "segments", figures.segment_scores(table, "Mean over folds, on customers held out"),
+        _shown_segments(table, evidence, judged),
+        figure_of(
+            "segments", figures.segment_scores(table, judged.words),
             f"Precision, recall and F1 of {len(table)} segments. {hardest}",
             "Precision: how many of those predicted in a segment belong there. Recall: how many "
-            "of its customers are found. Held out, mean over folds.",
+            f"of its customers are found. {judged.short}.",
         ),
-        Details("The confusion matrix in numbers", [_counts_table(counts, judged.words)]),
+        Details("The confusion matrix in numbers", [_counts_table(counts)]),
     ]  # fmt: skip
 
 
-def _segment_table(evidence: _Evidence, judged: Judged) -> pd.DataFrame:
-    """Return one row per segment; figures are means over folds, where the run recorded them."""
-    pooled = score(judged.truth, judged.predicted, None, judged.segments)
-    summary = evidence.source.summary or {}
+def segment_table(judged: Judged, level: float) -> pd.DataFrame:
+    """Return what became of the customers of each segment, all folds together.
+
+    Parameters
+    ----------
+    judged : Judged
+    level : float
+        Of the interval of the recall, which is Wilson's.
+
+    Returns
+    -------
+    DataFrame
+        With columns ``segment, customers, precision, recall, low, high, f1, taken, taken_share``.
+        Every figure is of the same customers, each judged once.
+    """
+    found = score(judged.truth, judged.predicted, None, judged.segments)
     rows = []
     for code, name in enumerate(judged.segments):
         own = judged.counts[code]
-        values: dict[str, Any] = {}
-        for kind in ("precision", "recall", "f1"):
-            mean = summary.get(f"{kind}[{name}]", {}).get("mean")
-            values[kind] = pooled[f"{kind}[{name}]"] if mean is None else float(mean)
+        n = int(own.sum())
+        low, high = wilson(own[code] / n, n, level) if n else (math.nan, math.nan)
         others = np.where(np.arange(len(own)) == code, -1, own)
         taken = int(others.argmax()) if others.max() > 0 else -1
         rows.append(
             {
-                "segment": name, "customers": int(own.sum()), **values,
-                "interval": _interval(summary.get(f"recall[{name}]", {})),
+                "segment": name, "customers": n,
+                **{kind: found[f"{kind}[{name}]"] for kind in ("precision", "recall", "f1")},
+                "low": float(low), "high": float(high),
                 "taken": judged.segments[taken] if taken >= 0 else None,
-                "taken_share": own[taken] / own.sum() if taken >= 0 else math.nan,
+                "taken_share": own[taken] / n if taken >= 0 else math.nan,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -552,7 +349,7 @@ def _commonest_words(judged: Judged) -> str:
     ]
     words = (
         f"The most frequent mistake: {wrong[i, j]:,} customers of {judged.segments[i]} are taken "
-        f"for {judged.segments[j]}, {_percent(wrong[i, j] / wrong.sum(), 0)} of all mistakes."
+        f"for {judged.segments[j]}, {percent(wrong[i, j] / wrong.sum(), 0)} of all mistakes."
     )
     if never:
         listed = ", ".join(never[:5]) + (f" and {len(never) - 5} more" if len(never) > 5 else "")
@@ -560,27 +357,31 @@ def _commonest_words(judged: Judged) -> str:
     return words
 
 
-def _shown_segments(table: pd.DataFrame, evidence: _Evidence) -> Table:
-    level = _percent(evidence.manifest["confidence"], 0)
+def _shown_segments(table: pd.DataFrame, evidence: Evidence, judged: Judged) -> Table:
+    level = percent(evidence.manifest["confidence"], 0)
     columns = ("segment", "customers judged", "precision", "recall", f"{level} interval of recall",
                "F1", "most often taken for")  # fmt: skip
     rows = [
         [
-            row["segment"], row["customers"], _four(row["precision"]),
-            Cell(_four(row["recall"]) or "–", _finite(row["recall"]), share=_finite(row["recall"])),
-            row["interval"], _four(row["f1"]),
+            row["segment"], row["customers"], four(row["precision"]),
+            Cell(four(row["recall"]) or "–", _finite(row["recall"]), share=_finite(row["recall"])),
+            interval_text((row["low"], row["high"])), four(row["f1"]),
             f"{row['taken']} ({row['taken_share']:.0%})" if isinstance(row["taken"], str) else None,
         ]
-        for row in _records(table)
+        for row in records(table)
     ]  # fmt: skip
-    return Table(columns, rows, numeric=columns[1:6], caption="Held out, mean over folds")
+    return Table(
+        columns, rows, numeric=columns[1:6],
+        caption="The same customers, segment by segment; all folds together",
+        about={columns[4]: "Wilson's interval; other tables have means over folds"},
+    )  # fmt: skip
 
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _counts_table(counts: pd.DataFrame, caption: str) -> Table:
+def _counts_table(counts: pd.DataFrame) -> Table:
     columns = ("known segment", *map(str, counts.columns))
     rows: list[list[Any]] = []
     for name, row in zip(counts.index, counts.to_numpy(), strict=True):
@@ -589,34 +390,34 @@ def _counts_table(counts: pd.DataFrame, caption: str) -> Table:
         rows.append([str(name), *cells])
     return Table(
         columns, rows, numeric=range(1, len(columns)),
-        caption=f"{caption}; columns: predicted segment, with the share of the row",
+        caption="Columns: predicted segment, with the share of the row",
     )  # fmt: skip
 
 
 # ---- probabilities -----------------------------------------------------------------------------
 
 
-def _probabilities(evidence: _Evidence) -> list[Block]:
+def _probabilities(evidence: Evidence) -> list[Block]:
     judged = evidence.judged
     if judged.probabilities is None:
         raise ExplanationError("this model gives no probabilities")
     rankings = segment_rankings(judged)
-    blocks: list[Block] = [Text(_sure_words(judged), "lead")]
+    blocks: list[Block] = [Text(_sure_words(judged), "lead"), Text(f"{judged.words}.", "quiet")]
     if rankings:
         drawn, words = _chosen_rankings(rankings)
         aucs = ", ".join(f"{name} {found.area:.2f}" for name, found in drawn.items())
         blocks.append(
-            _figure(
+            figure_of(
                 "ranking", figures.ranking_curves(drawn, f"{judged.words}{words}"),
                 f"ROC and precision-recall curves, one segment against the rest; areas under the "
                 f"ROC curves: {aucs}.",
-                f"{judged.words}; all folds together{words}. One segment against the rest; the "
+                f"{judged.short}; all folds together{words}. One segment against the rest; the "
                 "AUC is the chance that a member is ranked before another customer.",
             )
         )  # fmt: skip
     blocks += _calibration(judged)
     if rankings:
-        blocks.append(Details("All segments in numbers", [_ranking_table(rankings, judged.words)]))
+        blocks.append(Details("All segments in numbers", [_ranking_table(rankings)]))
     return blocks
 
 
@@ -638,8 +439,8 @@ def _sure_words(judged: Judged) -> str:
     sure = confidence >= SURE
     if sure.any():
         words += (
-            f" Where it is sure (probability {SURE} or more, {_percent(sure.mean(), 0)} of the "
-            f"customers), {_percent(right[sure].mean())} are right."
+            f" Where it is sure (probability {SURE} or more, {percent(sure.mean(), 0)} of the "
+            f"customers), {percent(right[sure].mean())} are right."
         )
     return words
 
@@ -685,16 +486,16 @@ def _chosen_rankings(
     return chosen, f"; the {half} best and {half} worst of {len(rankings)} segments"
 
 
-def _ranking_table(rankings: Mapping[str, figures.Ranking], caption: str) -> Table:
+def _ranking_table(rankings: Mapping[str, figures.Ranking]) -> Table:
     columns = ("segment", "share of the customers", "ROC AUC", "average precision")
     rows = [
-        [name, Cell(_percent(r.prevalence), r.prevalence), _four(r.area),
-         _four(r.average_precision)]
+        [name, Cell(percent(r.prevalence), r.prevalence), four(r.area),
+         four(r.average_precision)]
         for name, r in rankings.items()
     ]  # fmt: skip
     return Table(
         columns, rows, numeric=columns[1:],
-        caption=f"{caption}; all folds together, so the mean AUC of the metrics may differ",
+        caption="All folds together, so the mean AUC of the metrics may differ",
     )  # fmt: skip
 
 
@@ -715,22 +516,21 @@ def _calibration(judged: Judged) -> list[Block]:
     which = f"; the 6 largest of {len(members)} segments" if len(members) > len(largest) else ""
     bars = "lines: 95% Wilson intervals; grey: what is said comes true"
     return [
-        _figure(
+        figure_of(
             "calibration",
             figures.reliability({"the likeliest segment": top}, judged.short),
             f"Reliability diagram of the likeliest segment; mean gap {gap:.3f}. "
-            + "; ".join(f"said {b['said']:.2f}, true {b['true']:.2f}" for b in _records(top)),
-            f"{judged.words}. Of the segment with the largest probability, in {N_BINS} bins; "
-            f"{bars}. The mean gap, weighted by customers, is "
-            f"{gap:.3f} over all folds together.",
+            + "; ".join(f"said {b['said']:.2f}, true {b['true']:.2f}" for b in records(top)),
+            f"{judged.short}. Of the segment with the largest probability, in {N_BINS} bins; "
+            f"{bars}. The mean gap, weighted by customers, is {gap:.3f} over all folds together.",
         ),
         Details(
             "Probabilities of each segment",
             [
-                _figure(
+                figure_of(
                     "calibration-segments", figures.reliability(panels, f"{judged.short}{which}"),
                     f"Reliability diagrams of {len(panels)} segments, one against the rest.",
-                    f"{judged.words}{which}. Each segment against the rest, in 10 bins; {bars}.",
+                    f"{judged.short}. Each segment against the rest, in 10 bins{which}; {bars}.",
                 ),
                 _bins_table(top),
             ],
@@ -752,25 +552,42 @@ def reliability_bins(said: Floats, true: NDArray[np.bool_], n_bins: int) -> pd.D
     -------
     DataFrame with columns ``left, right, said, true, low, high, n``
         Bins without customers are left out. ``low`` and ``high`` are Wilson's interval of the
-        share (95%; Wilson 1927, Journal of the American Statistical Association 22, 209-212).
+        share (95%).
     """
     bins = np.clip(np.ceil(said * n_bins).astype(int) - 1, 0, n_bins - 1)
     n = np.bincount(bins, minlength=n_bins).astype(np.float64)
     filled = np.flatnonzero(n)
     size = n[filled]
     share = np.bincount(bins, true, minlength=n_bins)[filled] / size
-    z = 1.959963984540054
-    middle = (share + z**2 / (2 * size)) / (1 + z**2 / size)
-    half = z / (1 + z**2 / size) * np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
+    low, high = wilson(share, size, 0.95)
     return pd.DataFrame(
         {
             "left": filled / n_bins, "right": (filled + 1) / n_bins,
             "said": np.bincount(bins, said, minlength=n_bins)[filled] / size,
             "true": share,
-            "low": np.maximum(middle - half, 0), "high": np.minimum(middle + half, 1),
+            "low": low, "high": high,
             "n": size.astype(int),
         }
     )  # fmt: skip
+
+
+def wilson(share: Any, n: Any, level: float) -> tuple[Any, Any]:
+    """Return Wilson's interval of a share of ``n``; of arrays, of each.
+
+    References
+    ----------
+    Wilson (1927). Probable inference, the law of succession, and statistical inference. Journal of
+    the American Statistical Association 22, 209-212.
+
+    Examples
+    --------
+    >>> [round(float(end), 3) for end in wilson(0.8, 10, 0.95)]
+    [0.49, 0.943]
+    """
+    z = float(ndtri((1 + level) / 2))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
 def _bins_table(bins: pd.DataFrame) -> Table:
@@ -782,360 +599,22 @@ def _bins_table(bins: pd.DataFrame) -> Table:
         "95% interval",
     )
     rows = [
-        [Cell(f"{b['left']:.2f} – {b['right']:.2f}", b["left"]), b["n"], _four(b["said"]),
-         _four(b["true"]), f"{b['low']:.3f} – {b['high']:.3f}"]
-        for b in _records(bins)
+        [Cell(f"{b['left']:.2f} – {b['right']:.2f}", b["left"]), b["n"], four(b["said"]),
+         four(b["true"]), f"{b['low']:.3f} – {b['high']:.3f}"]
+        for b in records(bins)
     ]  # fmt: skip
     return Table(columns, rows, numeric=columns, caption="The likeliest segment, bin by bin")
-
-
-# ---- what it looks at --------------------------------------------------------------------------
-
-
-def _importance(evidence: _Evidence) -> list[Block]:
-    table = evidence.needed(runs.IMPORTANCE, evidence.source.importance)
-    permutation = with_intervals(
-        table[table["kind"] == "permutation"],
-        evidence.n_splits * int(evidence.manifest["split"]["n_repeats"]),
-        evidence.test_share,
-        float(evidence.manifest["confidence"]),
-    )
-    own = table[(table["kind"] == "model") & table["mean"].notna()]
-    if permutation.empty:
-        raise ExplanationError("no columns were shuffled (evaluation.importance_repeats=0)")
-    metric = metric_by_name(evidence.manifest["metric"])
-    total = float(own["mean"].sum())
-    shares = own.assign(mean=100 * own["mean"] / total) if total > 0 else own.iloc[:0]
-    level = _percent(evidence.manifest["confidence"], 0)
-    interval = f"{level} interval over folds"
-    top = permutation.head(MOST_SHOWN)
-    words = _rest_words(permutation, metric.label)
-    blocks: list[Block] = [
-        Text(words, "lead"),
-        _figure(
-            "importance",
-            figures.importances(
-                top, _without_roles(shares.head(MOST_SHOWN)), metric.name,
-                f"Left: mean over folds, line: {interval}; the first {len(top)} of "
-                f"{len(permutation)} columns",
-            ),
-            f"Columns by loss of {metric.label} when shuffled: "
-            + ", ".join(f"{row['feature']} {row['mean']:.4f}" for row in _records(top)) + ".",
-            f"Left: how much {metric.label} is lost on held-out customers when the values of a "
-            f"column are dealt to other customers (Breiman 2001). Columns that go together share "
-            f"their importance. Right: the model's own figure, of its training customers.",
-        ),
-        Details("All columns in numbers", [_importance_table(permutation, metric.label, interval)]),
-    ]  # fmt: skip
-    if not len(shares):
-        said = "The model has no importance of its own (no trees, no coefficients)."
-        return [*blocks, Text(said, "quiet")]
-    columns = ("prepared feature", "mean over folds", "sd over folds", "share")
-    rows = [
-        [row["feature"], _four(row["mean"]), _four(row["std"]),
-         Cell(_percent(row["mean"] / total), row["mean"] / total)]
-        for row in _records(own)
-    ]  # fmt: skip
-    caption = "In-sample: splits, gain, impurity or mean absolute coefficient, as the model has it"
-    inner = [Table(columns, rows, numeric=columns[1:], caption=caption)]
-    return [*blocks, Details("The model's own importance in numbers", inner)]
-
-
-def _without_roles(own: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the role that a preprocessing of native categories puts before each name."""
-    beginning = r"^(numeric|categorical|native_categorical|ordinal|date)__"
-    return own.assign(feature=own["feature"].str.replace(beginning, "", regex=True))
-
-
-def with_intervals(
-    table: pd.DataFrame, n_folds: int, test_share: float, level: float
-) -> pd.DataFrame:
-    """Add ``low`` and ``high``, intervals of means over folds that share training customers.
-
-    Parameters
-    ----------
-    table : DataFrame with columns ``mean, std``
-        Over folds.
-    n_folds : int
-        In all repeats.
-    test_share : float
-        Share of the customers that each fold judges.
-    level : float
-
-    Returns
-    -------
-    DataFrame
-        NaN with fewer than two folds.
-
-    Notes
-    -----
-    mean ± t sd sqrt(1 / n_folds + n_test / n_train), with n_folds - 1 degrees of freedom: Nadeau
-    and Bengio (2003), Inference for the generalization error, Machine Learning 52, 239-281.
-    """
-    from scipy.special import stdtrit
-
-    if n_folds < 2:
-        return table.assign(low=math.nan, high=math.nan)
-    t = float(stdtrit(n_folds - 1, (1 + level) / 2))
-    half = t * table["std"] * math.sqrt(1 / n_folds + test_share / (1 - test_share))
-    return table.assign(low=table["mean"] - half, high=table["mean"] + half)
-
-
-def _rest_words(permutation: pd.DataFrame, label: str) -> str:
-    names = permutation.loc[permutation["low"].fillna(permutation["mean"]) > 0, "feature"].tolist()
-    untested = bool(permutation["low"].isna().all())  # one split has no interval
-    none = 0 if untested else len(permutation) - len(names)
-    if not names and untested:
-        return f"No single column makes a difference to {label} on this split."
-    if not names:
-        return f"No single column makes a difference to {label} that its folds agree on."
-    words = f"The predictions rest most on {_listed(names[:3])}."
-    if none:
-        columns = "column makes" if none == 1 else "columns make"
-        words += (
-            f" {none} of {len(permutation)} {columns} no difference that can be told from chance: "
-            f"a model without them may do as well."
-        )
-    return words
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _importance_table(permutation: pd.DataFrame, label: str, interval: str) -> Table:
-    columns = ("column", f"loss of {label}", "sd over folds", interval)
-    rows = [
-        [row["feature"], _four(row["mean"]), _four(row["std"]),
-         f"{_four(row['low'])} – {_four(row['high'])}" if math.isfinite(row["low"]) else None]
-        for row in _records(permutation)
-    ]  # fmt: skip
-    return Table(columns, rows, numeric=columns[1:], caption="Held out, mean over folds")
-
-
-# ---- how features act --------------------------------------------------------------------------
-
-
-def _dependence(evidence: _Evidence) -> list[Block]:
-    sampled, pipeline = evidence.sampled, evidence.model
-    features = evidence.ranked[:MOST_CURVES_OF_FEATURES]
-    points = sum(n_values(sampled.X[name]) for name in features)
-    rate = evidence.seconds_per_row("predict_seconds")
-    n_rows = min(len(sampled.X), 300, int(CURVE_SECONDS / rate / max(points, 1)))
-    if n_rows < min(MIN_ROWS, len(sampled.X)) or not n_rows:
-        raise ExplanationError(
-            f"the model takes {1000 * rate:.1f} ms for a prediction, too long for the "
-            f"{MIN_ROWS * points:,} that it needs"
-        )
-    curves = dependence(
-        pipeline, sampled.X, features, len(sampled.segments), max_rows=n_rows,
-        seed=int(evidence.manifest["seed"]),
-    )  # fmt: skip
-    if not curves:
-        raise ExplanationError("no column has two different values")
-    means = np.concatenate([curve.means for curve in curves])
-    chosen, which = _steepest(curves, sampled.segments)
-    what = "mean probability" if hasattr(pipeline, "predict_proba") else "predicted share"
-    label = f"{what} of {sampled.segments[1]}" if len(sampled.segments) == 2 else what
-    rows = f"{n_rows:,} of the sample's {len(sampled.X):,} customers"
-    said = f"In-sample: saved model, {rows}{which}"
-    words = _steps_words(curves, sampled.segments, what)
-    return [
-        Text(words, "lead"),
-        _figure(
-            "dependence", figures.partial_dependence(curves, chosen, label, said),
-            f"Mean prediction by the value of {_listed([curve.feature for curve in curves])}, from "
-            f"{means.min():.2f} to {means.max():.2f}. {words}",
-            f"{IN_SAMPLE}: {rows}{which}. Everybody is given the same value of one feature, all "
-            f"else stays as it is (partial dependence, Friedman 2001). Marks below: quantiles of "
-            f"the customers. Where features go together, such customers may not exist.",
-        ),
-    ]  # fmt: skip
-
-
-def _steepest(
-    curves: Sequence[figures.Dependence], segments: Sequence[str]
-) -> tuple[dict[str, int], str]:
-    """Return the segments that are drawn: those whose predictions move most."""
-    if len(segments) == 2:  # the other one is what is left
-        return {segments[1]: 1}, ""
-    if len(segments) <= figures.MOST_CURVES:
-        return {name: code for code, name in enumerate(segments)}, ""
-    moves = np.max([np.ptp(curve.means, axis=0) for curve in curves], axis=0)
-    codes = np.sort(np.argsort(-moves, kind="stable")[: figures.MOST_CURVES - 2])
-    words = f"; the {len(codes)} of {len(segments)} segments that move most"
-    return {segments[code]: int(code) for code in codes}, words
-
-
-def _steps_words(curves: Sequence[figures.Dependence], segments: Sequence[str], what: str) -> str:
-    """Say what moves the predictions most."""
-    curve = max(curves, key=lambda c: float(np.ptp(c.means, axis=0).max()))
-    code = 1 if len(segments) == 2 else int(np.ptp(curve.means, axis=0).argmax())
-    low, high = int(curve.means[:, code].argmin()), int(curve.means[:, code].argmax())
-    return (
-        f"{curve.feature} moves the predictions most: the {what} of {segments[code]} goes from "
-        f"{curve.means[low, code]:.0%} where it is {_value(curve.grid[low])} to "
-        f"{curve.means[high, code]:.0%} where it is {_value(curve.grid[high])}, with all else "
-        f"equal. That is what the model does; it need not be what makes customers so."
-    )
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, np.datetime64 | pd.Timestamp):
-        return "missing" if pd.isna(value) else pd.Timestamp(value).date().isoformat()
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "missing"
-    return shown(value)
-
-
-def _contributions(evidence: _Evidence) -> list[Block]:
-    sampled = evidence.sampled
-    X = sampled.X
-    if len(X) > CONTRIBUTION_ROWS:
-        rng = np.random.default_rng(int(evidence.manifest["seed"]))
-        X = X.iloc[np.sort(rng.choice(len(X), CONTRIBUTION_ROWS, replace=False))]
-    found = contributions(evidence.model, X, len(sampled.segments))
-    rows = f"{len(X):,} of the sample's {len(sampled.X):,} customers"
-    names = list(found.features[:MOST_SHOWN])
-    is_binary = len(sampled.segments) == 2
-    codes = [1] if is_binary else list(range(len(sampled.segments)))
-    shares = pd.DataFrame(
-        np.abs(found.values[:, codes, : len(names)]).mean(axis=0).T,
-        index=names, columns=[sampled.segments[code] for code in codes],
-    )  # fmt: skip
-    # Half of what a swarm of more than four panels would take is empty.
-    largest = np.argsort(-np.abs(found.values).mean(axis=0).sum(axis=1), kind="stable")
-    panels = codes if len(codes) <= 4 else sorted(int(code) for code in largest[:4])
-    n_features = 8 if len(panels) <= 2 else 6
-    which = f"; {len(panels)} of {len(codes)} segments" if len(panels) < len(codes) else ""
-    against = f" ({sampled.segments[1]} against {sampled.segments[0]})" if is_binary else ""
-    caption = (
-        f"{IN_SAMPLE}: {rows}. {found.method}, in log-odds{against}; {found.n_prepared} prepared "
-        f"features added up to {len(found.features)} of the table"
-    )
-    return [
-        _figure(
-            "contributions",
-            figures.contributions(shares, "mean size, log-odds", f"In-sample: {rows}"),
-            "Mean size of contributions: " + ", ".join(
-                f"{name} {value:.2f}" for name, value in shares.mean(axis=1).items()
-            ) + ".",
-            f"{caption} (Lundberg et al. 2020). The mean of the absolute values.",
-        ),
-        _figure(
-            "swarm",
-            figures.swarm(
-                {sampled.segments[code]: found.values[:, code, :n_features] for code in panels},
-                value_ranks(X, found.features[:n_features]), found.features[:n_features],
-                "log-odds", f"In-sample: {rows}{which}",
-            ),
-            f"One dot per customer and feature: how far {_listed(names[:n_features])} move it "
-            f"towards a segment.",
-            f"{caption}{which}. To the right: speaks for the segment.",
-        ),
-    ]  # fmt: skip
-
-
-# ---- more customers ----------------------------------------------------------------------------
-
-
-def _learning(evidence: _Evidence) -> list[Block]:
-    split = evidence.manifest["split"]
-    if split["group"]:
-        raise ExplanationError(
-            f"the run keeps customers of one {split['group']} together, which the sample does not "
-            f"know"
-        )
-    sampled, pipeline = evidence.sampled, _unfitted(evidence)
-    rate = evidence.seconds_per_row("fit_seconds") + evidence.seconds_per_row("predict_seconds")
-    seconds = evidence.manifest.get("seconds") or 0.0
-    limit = min(MOST_SECONDS, max(5.0, seconds / 3))
-    plan = plan_learning(len(sampled.X), rate, limit)
-    if plan is None:
-        raise ExplanationError(
-            f"a fit on {len(sampled.X):,} customers takes about {rate * len(sampled.X):.0f} "
-            f"seconds, and the refits have {limit:.0f} (a third of the run's time, "
-            f"{MOST_SECONDS:.0f} at most)"
-        )
-    n_folds, shares = plan
-    metric = metric_by_name(evidence.manifest["metric"])
-    table = learning_curve(
-        pipeline, sampled, metric.name, n_folds=n_folds, shares=shares,
-        seed=int(split["split_seed"]), limit=4 * limit,
-    )  # fmt: skip
-    if table["customers"].nunique() < 2:
-        raise ExplanationError(f"{metric.label} is not defined for these customers")
-    note = f"Held out: {n_folds} folds of {len(sampled.X):,} customers in the sample"
-    words = _learning_words(table, metric.label, metric.greater_is_better)
-    tuned = evidence.source.search is not None
-    chosen = (
-        " The parameters are those that the search chose on all customers, so the scores flatter a "
-        "little." if tuned else ""
-    )  # fmt: skip
-    return [
-        Text(words, "lead"),
-        _figure(
-            "learning-curve",
-            figures.learning_curve(
-                table, metric.name, metric.greater_is_better, note, _run_point(evidence)
-            ),
-            f"{metric.label} by customers learned from: " + ", ".join(
-                f"{n:,} {value:.4f}"
-                for n, value in table.groupby("customers")["value"].mean().items()
-            ) + ".",
-            f"{note}, refitted on {', '.join(f'{share:.0%}' for share in shares)} of the other "
-            f"customers.{chosen}",
-        ),
-    ]  # fmt: skip
-
-
-def _unfitted(evidence: _Evidence) -> Pipeline:
-    """Return the pipeline to refit: that of the saved model, or what the config says."""
-    if evidence.source.model is not None:
-        return evidence.source.model
-    if evidence.source.search is not None:
-        raise ExplanationError(f"the searched model was not saved ({runs.PIPELINE})")
-    return build_pipeline(recorded_config(evidence.source.run))
-
-
-def _run_point(evidence: _Evidence) -> tuple[float, float] | None:
-    entry = (evidence.source.summary or {}).get(evidence.manifest["metric"], {})
-    if entry.get("mean") is None:
-        return None
-    return evidence.manifest["dataset"]["n_rows"] * (1 - evidence.test_share), entry["mean"]
-
-
-def _learning_words(table: pd.DataFrame, label: str, greater_is_better: bool) -> str:
-    by_size = table.groupby("customers")["value"]
-    means, sizes = by_size.mean().to_numpy(), by_size.mean().index.to_numpy()
-    gain = (means[-1] - means[-2]) * (1 if greater_is_better else -1)
-    last = table[table["customers"] == sizes[-1]].set_index("fold")["value"]
-    before = table[table["customers"] == sizes[-2]].set_index("fold")["value"]
-    better = int(((last - before) * (1 if greater_is_better else -1) > 0).sum())
-    step = (
-        f"from {sizes[-2]:,} to {sizes[-1]:,} customers ({sizes[-1] / sizes[-2]:.1f} times as many)"
-    )
-    if gain > 0 and better == len(last):
-        return (
-            f"It still learns: {step}, {label} improves by {gain:.4f}, in every fold. More "
-            f"customers of the same kind would probably help."
-        )
-    return (
-        f"It hardly learns more: {step}, {label} {'improves' if gain > 0 else 'worsens'} by "
-        f"{abs(gain):.4f}, and not in every fold. Other columns may help more than customers of "
-        f"the same kind."
-    )
 
 
 # ---- single customers --------------------------------------------------------------------------
 
 
-def _errors(evidence: _Evidence) -> list[Block]:
+def _errors(evidence: Evidence) -> list[Block]:
     judged = evidence.judged
     wrong = judged.truth != judged.predicted
     n_wrong = int(wrong.sum())
     words = (
-        f"Of {len(wrong):,} customers {n_wrong:,} ({_percent(wrong.mean())}) are put into another "
+        f"Of {len(wrong):,} customers {n_wrong:,} ({percent(wrong.mean())}) are put into another "
         f"segment than their own."
     )
     confidence = judged.confidence
@@ -1147,7 +626,7 @@ def _errors(evidence: _Evidence) -> list[Block]:
         if not sure.any()
         else (
             f" {int((wrong & sure).sum()):,} of them with a probability above {SURE}: "
-            f"{_percent((wrong & sure).sum() / sure.sum())} of the {int(sure.sum()):,} "
+            f"{percent((wrong & sure).sum() / sure.sum())} of the {int(sure.sum()):,} "
             f"answers that are so sure."
         )
     )
@@ -1163,7 +642,7 @@ def _errors(evidence: _Evidence) -> list[Block]:
     ]  # fmt: skip
 
 
-def _worst_table(evidence: _Evidence, judged: Judged, confidence: Floats, worst: Codes) -> Table:
+def _worst_table(evidence: Evidence, judged: Judged, confidence: Floats, worst: Codes) -> Table:
     features, cells, note = _features_of(evidence, judged, worst)
     columns = ("customer", "known", "predicted", "probability", "of the known one", *features)
     probabilities = judged.probabilities
@@ -1185,11 +664,11 @@ def _worst_table(evidence: _Evidence, judged: Judged, confidence: Floats, worst:
 
 
 def _features_of(
-    evidence: _Evidence, judged: Judged, worst: Codes
+    evidence: Evidence, judged: Judged, worst: Codes
 ) -> tuple[list[str], list[list[str | None]], str]:
     """Return the most important features of some customers, as far as they are in the sample."""
     try:
-        sampled, names = evidence.sampled, evidence.ranked[:MOST_CURVES_OF_FEATURES]
+        sampled, names = evidence.sampled, evidence.ranked[:MOST_IMPORTANT]
     except SegexpError as error:
         return [], [[] for _ in worst], f"; no features: {error}"
     places = pd.Index(sampled.rows).get_indexer(pd.Index(judged.rows[worst]))
@@ -1198,7 +677,7 @@ def _features_of(
         if place < 0 or str(sampled.ids.iloc[place]) != str(judged.ids.iloc[i]):
             cells.append([None] * len(names))
         else:
-            cells.append([_value(sampled.X[name].iloc[place]) for name in names])
+            cells.append([value_text(sampled.X[name].iloc[place]) for name in names])
     n_shown = len(names)
     note = f"; the {n_shown} most important features" if n_shown < len(sampled.X.columns) else ""
     if (places < 0).any():
@@ -1206,7 +685,7 @@ def _features_of(
     return names, cells, note
 
 
-def _twins(evidence: _Evidence) -> list[Block]:
+def _twins(evidence: Evidence) -> list[Block]:
     sampled = evidence.sampled
     if sampled.y is None:
         raise ExplanationError("the sample does not know the segments")
@@ -1218,7 +697,7 @@ def _twins(evidence: _Evidence) -> list[Block]:
         f"Of the {found.n:,} customers in the sample {found.alike:,} equal another one in every "
         f"feature, and {found.torn:,} of these have an equal in a different segment. No model can "
         f"tell them apart by these columns: at least {found.wrong:,} "
-        f"({_percent(found.wrong / found.n)}) of the sample will be wrong, however good the model "
+        f"({percent(found.wrong / found.n)}) of the sample will be wrong, however good the model "
         f"is."
     )
     return [Text(words)]

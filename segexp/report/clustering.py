@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,10 @@ from scipy import sparse
 import segexp.figures.clustering as curves
 import segexp.figures.segments as figures
 import segexp.runs as runs
-from segexp.figures.look import render
+from segexp.checks.readings import has_fixed_rules
+from segexp.clustering.profile import NOISE
+from segexp.errors import DataError
+from segexp.figures.look import render, shortened
 from segexp.figures.responses import response_rates_figure
 from segexp.figures.rfm import segment_bars
 from segexp.metrics import CLUSTER_METRICS, METRICS
@@ -35,13 +38,15 @@ from segexp.report.page import (
     shown,
 )
 from segexp.report.source import Source
+from segexp.report.summary import n_found
+from segexp.segment_names import brief_markers
 
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int_]
 
-NOISE = "noise"
+LONGEST_NAME = 44  # letters of a segment in a table
 MOST_CUSTOMERS = 15  # of the tables that name customers
 MOST_SILHOUETTES = 20_000  # customers of the silhouette plot when it is drawn again
 _IN_SAMPLE = "In-sample: on the customers that the segments were made from."
@@ -94,13 +99,21 @@ def clustering_sections(source: Source) -> list[Section]:
         ("clusters-responses", "How the segments responded", lambda: _responses(source, found)),
         ("clusters-purchases", "What the segments bought", lambda: _purchases(source)),
     )
+    overview = _guarded("the overview", lambda: _overview(source, found))
+    is_ruled = has_fixed_rules(source)
+    title = "Segments by fixed rules" if is_ruled else "Segments that were found"
+    if n_found(source.segments) == 0:
+        overview += _guarded("the metrics", lambda: _metrics(source, {}))
+        return [Section("clusters", title, overview)]
+    if is_ruled:  # what they bring is the finding, and how many there are was laid down
+        last = len(parts) - 1
+        parts = (parts[last], *(part for part in parts[:last] if part[0] != "clusters-k"))
     children = [
         Section(name, title, blocks)
         for name, title, make in parts
         if (blocks := _guarded(title, make))
     ]
-    overview = _guarded("the overview", lambda: _overview(source, found))
-    return [Section("clusters", "Segments that were found", overview, children)]
+    return [Section("clusters", title, overview, children)]
 
 
 def _guarded(what: str, make: Callable[[], list[Block]]) -> list[Block]:
@@ -121,15 +134,16 @@ def _overview(source: Source, found: Mapping[str, Any]) -> list[Block]:
     own = table[table["segment"] != NOISE]
     held_out = _mapping((source.summary or {}).get("silhouette")).get("mean")
     stable = _mapping(found.get("stability"))
+    n_words = f"of {int(table['n'].sum()):,} customers"
     facts = [
-        Fact("segments", f"{len(own)}", f"of {int(table['n'].sum()):,} customers"),
+        Fact("segments", f"{len(own)}", n_words),
         Fact("largest", f"{own['share'].max():.1%}", _name_of(own, own["share"].idxmax())),
         Fact("smallest", f"{own['share'].min():.1%}", _name_of(own, own["share"].idxmin())),
-    ] if len(own) else [Fact("segments", "0")]  # fmt: skip
-    if held_out is not None:
+    ] if len(own) else [Fact("segments", "0", n_words)]  # fmt: skip
+    if held_out is not None and not has_fixed_rules(source):
         inside = _mapping(found.get("in_sample")).get("silhouette")
         facts.append(Fact("silhouette", shown(held_out), f"held out; in-sample {shown(inside)}"))
-    if stable:
+    if stable and stable.get("ari") is not None:
         note = f"adjusted Rand index, {shown(stable.get('n_resamples'))} bootstrap samples"
         facts.append(Fact("stability", shown(stable.get("ari")), note))
     blocks: list[Block] = [Facts(facts)]
@@ -144,6 +158,8 @@ def _overview(source: Source, found: Mapping[str, Any]) -> list[Block]:
         )
     if missed := source.manifest.get("constraints_missed"):
         words = "; ".join(map(str, missed))
+        if not len(own):
+            words = f"no segment was found, all {int(table['n'].sum()):,} customers are noise"
         blocks.append(
             Text(f"Not a usable segmentation (evaluation.constraints): {words}.", "warning")
         )
@@ -162,12 +178,17 @@ def _overview(source: Source, found: Mapping[str, Any]) -> list[Block]:
 
 
 def _name_of(table: pd.DataFrame, index: Any) -> str:
-    return f"segment {table.loc[index, 'segment']}"
+    name = str(table.loc[index, "segment"])
+    # A number alone says little; a name says it all.
+    return f"segment {name}" if name.isdigit() else shortened(name, LONGEST_NAME)
 
 
 def _in_words(table: pd.DataFrame) -> str:
     """Say the sizes of the segments, of the first few."""
-    names = [f"{n} {s:.0%}" for n, s in zip(table["segment"], table["share"], strict=True)]
+    names = [
+        f"{shortened(str(n), LONGEST_NAME)} {s:.0%}"
+        for n, s in zip(table["segment"], table["share"], strict=True)
+    ]
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
 
@@ -179,13 +200,7 @@ def _verdict(source: Source, found: Mapping[str, Any]) -> list[Block]:
     verdicts = _mapping(found.get("k"))
     verdict = _mapping(verdicts.get(runs.FINAL))
     if not verdict:
-        return [
-            Text(
-                "The number of segments was not weighed: this clusterer finds it by itself, or "
-                "evaluation.k_max is null.",
-                "note",
-            )
-        ]
+        return [Text(f"The number of segments was not weighed: {_not_weighed(source)}.", "note")]
     n, n_all = verdict.get("n_rows"), source.manifest["dataset"]["n_rows"]
     rows_words = "on all customers" if n == n_all else f"on {shown(n)} customers drawn at random"
     blocks: list[Block] = [
@@ -250,6 +265,18 @@ def _verdict(source: Source, found: Mapping[str, Any]) -> list[Block]:
         )
     blocks.append(Details("Criteria by number of segments", [_k_table(table, caption)]))
     return blocks
+
+
+def _not_weighed(source: Source) -> str:
+    """Say why there is no verdict on the number of segments."""
+    config = source.config or {}
+    estimator = _mapping(_mapping(config.get("model")).get("estimator"))
+    if estimator and all(estimator.get(name) is None for name in ("n_clusters", "n_components")):
+        return "this clusterer finds it by itself"
+    evaluation = _mapping(config.get("evaluation"))
+    if "k_max" in evaluation and evaluation["k_max"] is None:
+        return "evaluation.k_max is null"
+    return "the run left no verdict"
 
 
 def _choices(verdict: Mapping[str, Any], caption: str) -> Table:
@@ -435,16 +462,14 @@ def _profiles(source: Source) -> list[Block]:
         X = _features(source, source.sample).select_dtypes("number")
         spreads = {str(name): float(X[name].std(ddof=0)) for name in X}
     deviations, texts = profile_table(table, spreads)
+    marks = _markers(table, source.unused)
     blocks: list[Block] = []
     if deviations.empty:
         blocks.append(Text(f"{runs.SEGMENTS} holds no profile of the segments.", "note"))
     else:
         how = "of a sample" if spreads else "between segments"
         note = f"In-sample; cells: 100 times the mean over that of all, or share; sd {how}"
-        words = [
-            f"{name}: {_markers(row)}"
-            for name, row in zip(table["segment"], table.to_dict("records"), strict=True)
-        ]
+        words = [f"{name}: {marks[name]}" for name in table["segment"]]
         blocks.append(
             _drawn(
                 "profile",
@@ -457,11 +482,11 @@ def _profiles(source: Source) -> list[Block]:
     columns = [c for c in ("silhouette", "jaccard", "stability") if c in table]
     rows = [
         [
-            row["segment"],
+            _name_cell(row["segment"]),
             int(row["n"]),
             Cell(f"{row['share']:.1%}", row["share"], share=float(row["share"])),
             *(_float(row[c]) if c != "stability" else _text(row[c]) for c in columns),
-            _markers(row),
+            marks[row["segment"]],
         ]
         for row in table.to_dict("records")
     ]
@@ -471,8 +496,12 @@ def _profiles(source: Source) -> list[Block]:
     return blocks
 
 
-def _markers(row: Mapping[Any, Any]) -> str:
-    return _text(row.get("markers")) or "average in everything"
+def _markers(table: pd.DataFrame, unused: Collection[str]) -> dict[str, str]:
+    try:
+        brief = brief_markers(table, unused)
+    except DataError:
+        return dict.fromkeys(table["segment"], "not known: the markers are damaged")
+    return {segment: words or "average in everything" for segment, words in brief.items()}
 
 
 def profile_table(
@@ -545,6 +574,16 @@ def _second_levels(segments: pd.DataFrame) -> set[str]:
 
 def _quality(source: Source, found: Mapping[str, Any]) -> list[Block]:
     blocks = _metrics(source, _mapping(found.get("in_sample")))
+    if has_fixed_rules(source):
+        blocks.insert(
+            0,
+            Text(
+                "These segments were laid down by rules, and need no gaps between them: customers "
+                "on both sides of a border are alike. The figures below describe this, by the "
+                "scores that the rules read; they are no reason to change a rule.",
+                "quiet",
+            ),
+        )
     customers = source.customers
     if customers is not None and "silhouette" in customers:
         own = customers
@@ -642,8 +681,8 @@ def _per_segment(source: Source, stable: Mapping[str, Any]) -> list[Block]:
     recovered, dissolved = (_mapping(stable.get(f"n_{w}")) for w in ("recovered", "dissolved"))
     rows = [
         [
-            row["segment"], int(row["n"]), _float(row.get("jaccard")), _float(row.get("slsw")),
-            _text(row.get("stability")), recovered.get(row["segment"]),
+            _name_cell(row["segment"]), int(row["n"]), _float(row.get("jaccard")),
+            _float(row.get("slsw")), _text(row.get("stability")), recovered.get(row["segment"]),
             dissolved.get(row["segment"]),
         ]
         for row in table.to_dict("records")
@@ -766,8 +805,9 @@ def _responses(source: Source, found: Mapping[str, Any]) -> list[Block]:
         words += f" Over all segments p is {said} ({test.get('method')}), Cramér's V {v:.2f}."
     rows = [
         [
-            row["segment"], *([row["outcome"]] if several else []), int(row["customers"]),
-            int(row["responders"]), Cell(f"{row['rate']:.1%}", _float(row["rate"])),
+            _name_cell(row["segment"]), *([row["outcome"]] if several else []),
+            int(row["customers"]), int(row["responders"]),
+            Cell(f"{row['rate']:.1%}", _float(row["rate"])),
             f"{row['low']:.1%} to {row['high']:.1%}", _float(row["lift"]), _float(row["q_value"]),
         ]
         for row in rates.to_dict("records")
@@ -797,7 +837,7 @@ def _purchases(source: Source) -> list[Block]:
         return []
     rows = [
         [
-            row["segment"],
+            _name_cell(row["segment"]),
             int(row["customers"]),
             Cell(f"{row['share']:.1%}", row["share"]),
             _float(row["orders"]),
@@ -828,6 +868,12 @@ def _purchases(source: Source) -> list[Block]:
         ),
         Table(columns, rows, numeric=columns[1:], caption=_IN_SAMPLE, about=about),
     ]  # fmt: skip
+    if has_fixed_rules(source):
+        words = (
+            "How customers move from one of these segments to another, and whether the shares "
+            "have shifted: segexp migrate with this run and a later date or table."
+        )
+        blocks.append(Text(words, "quiet"))
     if source.figure("rfm_scores"):
         blocks.append(
             _figure(
@@ -857,6 +903,14 @@ def _people(what: str, name: str, listed: pd.DataFrame) -> Block:
     caption = f"The first {len(first)} of {len(listed):,}; all are in {name}."
     table = Table(("customer", "segment", "revenue", "why"), rows, ("revenue",), caption=caption)
     return Details(f"{what}: {len(listed):,}", [table])
+
+
+def _name_cell(name: Any) -> Cell | str:
+    """Return a segment's name; the whole of a long one is said where a pointer rests on it."""
+    text = str(name)
+    if len(text) <= LONGEST_NAME:
+        return text
+    return Cell(shortened(text, LONGEST_NAME), about=text)
 
 
 # ---- blocks ------------------------------------------------------------------------------------

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import segexp.runs as runs
-from segexp.data_profile import KINDS, cut_name, farthest, measured, outlier_share, pairs, say
+from segexp.data_profile import (
+    KINDS,
+    MISSING_PATTERN,
+    cut_name,
+    farthest,
+    measured,
+    outlier_share,
+    pairs,
+    say,
+)
 from segexp.report.page import (
     Block,
     Cell,
@@ -32,7 +42,9 @@ logger = logging.getLogger(__name__)
 
 PER_FIGURE = 20  # columns
 MAX_DRAWN = 40
+MOST_LEFT_OUT = 8  # columns that are named
 MAX_ROWS = 25  # of a table of pairs or outliers
+_LEAST_P = 1e-300
 
 _IN_SAMPLE = "In-sample: the segments were made from these customers, and from columns as these."
 _KNOWN = "Of all customers with a known segment; no model has a part in it."
@@ -55,7 +67,9 @@ def data_sections(source: Source) -> list[Section]:
     profile = source.profile
     if profile is None:
         return [Section("data", "The data", _without_profile(source), children)]
-    blocks: list[Block] = []
+    blocks: list[Block] = [Text(words) for words in [left_out(source)] if words]
+    spoken = [f for f in source.manifest["dataset"]["findings"] if f["code"] == "serial_days"]
+    blocks += [Text(f"A number may be a date: {finding['message']}.", "note") for finding in spoken]
     lead = _part(source, "data", "The data", lambda: _in_words(profile))
     blocks += lead.blocks
     parts: list[tuple[str, str, Callable[[], list[Block]]]] = [
@@ -71,6 +85,27 @@ def data_sections(source: Source) -> list[Section]:
     made = [_part(source, *part) for part in parts]
     children += [section for section in made if section.blocks]
     return [Section("data", "The data", blocks, children)]
+
+
+def left_out(source: Source) -> str:
+    """Return which columns of the table are no features, and why; empty if all are.
+
+    Parameters
+    ----------
+    source : Source
+    """
+    dataset = source.manifest["dataset"]
+    columns = list(dataset["roles"].get("ignore") or ())
+    if not columns:
+        return ""
+    messages = [str(finding["message"]) for finding in dataset["findings"]]
+    said = []
+    for column in columns[:MOST_LEFT_OUT]:
+        begin = re.compile(rf"column {re.escape(repr(column))} (without a role )?is ignored: ")
+        why = [begin.sub("", message) for message in messages if begin.match(message)]
+        said.append(f"{cut_name(column)}{f' ({why[0]})' if why else ''}")
+    more = len(columns) - MOST_LEFT_OUT
+    return f"Left out: {', '.join(said)}{f', and {more} more' if more > 0 else ''}."
 
 
 def _without_profile(source: Source) -> list[Block]:
@@ -178,9 +213,9 @@ def _in_words(profile: Mapping[str, Any]) -> list[Block]:
 
 
 def _figure(name: str, figure: matplotlib.figure.Figure, alt: str, caption: str) -> Figure:
-    from segexp.figures.look import render
+    from segexp.figures.look import Pictures
 
-    return Figure(name, render(figure), alt, caption)
+    return Figure(name, Pictures(figure), alt, caption)
 
 
 def _columns(profile: Mapping[str, Any]) -> list[Block]:
@@ -220,7 +255,7 @@ def _columns_table(columns: Sequence[Mapping[str, Any]], n_rows: int) -> Table:
             for column in columns
         ],
         numeric=(2, 3, 6, 7, 8),
-        caption=f"All {n_rows:,} rows",
+        caption=f"Every column in numbers, of {n_rows:,} rows",
         about={
             "typical": "the median of numbers, the most frequent level of categories",
             "spread": "5% to 95% of numbers, first and last of dates, entropy of categories",
@@ -289,7 +324,12 @@ def _missing(profile: Mapping[str, Any]) -> list[Block]:
     if missing["patterns"]:
         blocks.append(_patterns(profile))
     else:
-        blocks.append(Text("What is missing hangs together with nothing else, as far as seen."))
+        # An older run kept only associations of some strength.
+        words = (
+            f"What is missing in a column has no association of {MISSING_PATTERN} or more with the "
+            f"segments, the values of another column or what is missing there, beyond chance."
+        )
+        blocks.append(Text(words))
     return blocks
 
 
@@ -306,7 +346,8 @@ def _patterns(profile: Mapping[str, Any]) -> Table:
         rows.append([pattern["column"], on_what, KINDS[pattern["kind"]], strength])
     return Table(
         ("missing in", "depends on", "measure", "strength"), rows, numeric=(3,),
-        caption=f"Associations of 0.1 or more, beyond chance; of {profile['n_compared']:,} rows",
+        caption="Associations of what is missing, beyond chance at the level .001, the strongest "
+        f"first; less than {MISSING_PATTERN} is weak; of {profile['n_compared']:,} rows",
     )  # fmt: skip
 
 
@@ -349,21 +390,22 @@ def _segments(profile: Mapping[str, Any], which: str) -> list[Block]:
     found = profile[which]
     if found is None or len(found["segments"]) < 2:
         return []
-    caption = _KNOWN if which == "target" else _IN_SAMPLE
+    said, mark = (_KNOWN, "") if which == "target" else (_IN_SAMPLE, "In-sample. ")
     n = sum(found["counts"])
     note = f"{'Known' if which == 'target' else 'Found (in-sample)'} segments of {n:,} customers"
     first = ", ".join(cut_name(feature["column"]) for feature in found["features"][:3])
     blocks: list[Block] = [
+        Text(said, "quiet"),
         _figure(
             f"{which}-telling", telling(found, note),
             f"Bars: what each column tells about the segment; most tell {first}",
-            f"{caption} Mutual information as a share of the entropy of the segments, corrected "
-            "for bias; columns may tell the same, so that the shares do not add up.",
+            f"{mark}Mutual information as a share of the entropy of the segments, corrected for "
+            "bias; columns may tell the same, so that the shares do not add up.",
         ),
         _figure(
             f"{which}-by-feature", segments_by_feature(found, note),
             f"The {len(found['segments'])} segments by the columns that tell most: {first}",
-            caption,
+            f"{mark}The columns that tell most, segment by segment.",
         ),
         Details("Every column", [_telling_table(found)]),
         _sizes(found),
@@ -379,7 +421,7 @@ def _telling_table(found: Mapping[str, Any]) -> Table:
             feature["column"], feature["role"], _share(feature["share"]),
             f"{feature['information']:.3f}", shown(feature.get("eta_squared")),
             shown(feature.get("epsilon_squared")), shown(feature.get("cramers_v")),
-            shown(float(feature["p_value"])),
+            _p_value(float(feature["p_value"])),
         ]
         for feature in found["features"]
     ]  # fmt: skip
@@ -394,6 +436,11 @@ def _telling_table(found: Mapping[str, Any]) -> Table:
             "p": "of the likelihood ratio test that the column tells nothing",
         },
     )  # fmt: skip
+
+
+def _p_value(p: float) -> Cell:
+    """Return a p; below some size it is rounded to zero, or to few digits."""
+    return Cell(f"< {_LEAST_P:g}" if p < _LEAST_P else shown(p), p)
 
 
 def _sizes(found: Mapping[str, Any]) -> Table:

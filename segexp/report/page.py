@@ -79,7 +79,8 @@ class Figure:
     name : str
         As of its file, without an ending.
     content : bytes, or mapping of "png" and "svg" to bytes
-        As :func:`segexp.figures.look.render` returns it; the smaller kind that fits is shown.
+        Such as :class:`segexp.figures.look.Pictures`; the SVG is shown, and the PNG is asked for
+        only where that is too large.
     alt : str
         What is to be seen, for those who cannot see it.
     caption : str
@@ -97,7 +98,8 @@ class Cell:
     """A cell of a table that is more than its text.
 
     ``value`` is what it is sorted by, ``mark`` a word beside the text, ``address`` where it leads
-    (a place in this page, ``#id``, or a relative one), ``share`` (0 to 1) is drawn as a bar.
+    (a place in this page, ``#id``, or a relative one), ``share`` (0 to 1) is drawn as a bar,
+    ``about`` is said where a pointer rests on it.
     """
 
     text: str
@@ -106,6 +108,7 @@ class Cell:
     address: str = ""
     strong: bool = False
     share: float | None = None
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks behind a fold, which is open on paper."""
+    """Blocks behind a fold, which is open on paper but in the technical appendix."""
 
     summary: str
     blocks: Sequence[Block]
@@ -233,17 +236,11 @@ class Section:
 
 def pictures(sections: Iterable[Section]) -> dict[str, bytes]:
     """Return the figures of sections as file name -> content, SVG and PNG."""
-    found: dict[str, bytes] = {}
-    for section in sections:
-        waiting = list(section.blocks)
-        while waiting:
-            block = waiting.pop(0)
-            if isinstance(block, Figure) and not isinstance(block.content, bytes):
-                found |= {f"{block.name}.{kind}": made for kind, made in block.content.items()}
-            elif isinstance(block, Details):
-                waiting += block.blocks
-        found |= pictures(section.children)
-    return found
+    return {
+        f"{figure.name}.{kind}": content
+        for figure in _figures_of(sections)
+        for kind, content in _kinds(figure).items()
+    }
 
 
 def render_page(
@@ -472,6 +469,7 @@ def _cell(value: Any, is_numeric: bool) -> dict[str, Any]:
         "address": _harmless(cell.address),
         "strong": cell.strong,
         "share": _percent(cell.share),
+        "about": _cut(cell.about),
     }
 
 
@@ -577,24 +575,30 @@ def _letters(content: bytes) -> int:
     return 4 * math.ceil(len(content) / 3)
 
 
-def _kinds(figure: Figure) -> dict[str, bytes]:
+def _kinds(figure: Figure) -> Mapping[str, bytes]:
     content = figure.content
     if isinstance(content, bytes):
-        content = {"png" if content.startswith(b"\x89PNG") else "svg": content}
-    return {
-        kind: content[kind]
-        for kind, beginning in (("svg", b"<"), ("png", b"\x89PNG"))
-        if content.get(kind, b"").startswith(beginning)
-    }
+        return {"png" if content.startswith(b"\x89PNG") else "svg": content}
+    return content
+
+
+_BEGINNINGS = {"svg": b"<", "png": b"\x89PNG"}
+
+
+def _of_kind(kinds: Mapping[str, bytes], kind: str) -> bytes:
+    """Return a picture, or nothing where there is none or it is something else."""
+    content = kinds.get(kind, b"")
+    return content if content.startswith(_BEGINNINGS[kind]) else b""
 
 
 def _sharpest(kinds: Mapping[str, bytes]) -> bytes:
-    svg, png = kinds.get("svg", b""), kinds.get("png", b"")
-    return svg if svg and (len(svg) < MOST_SVG or not png) else png
+    svg = _of_kind(kinds, "svg")
+    return svg if svg and len(svg) < MOST_SVG else _of_kind(kinds, "png") or svg
 
 
 def _least(kinds: Mapping[str, bytes]) -> bytes:
-    return min(kinds.values(), key=len, default=b"")
+    found = (_of_kind(kinds, kind) for kind in _BEGINNINGS)
+    return min((content for content in found if content), key=len, default=b"")
 
 
 def _fewer_colours(kinds: Mapping[str, bytes]) -> bytes:
@@ -609,11 +613,12 @@ def _repacked(kinds: Mapping[str, bytes], step: int) -> bytes:
     """Return the PNG with 64 colours and every ``step``-th dot, or nothing."""
     from PIL import Image, UnidentifiedImageError
 
-    if "png" not in kinds:
+    png = _of_kind(kinds, "png")
+    if not png:
         return b""
     buffer = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(kinds["png"])) as picture:
+        with Image.open(io.BytesIO(png)) as picture:
             size = (max(1, picture.width // step), max(1, picture.height // step))
             plain = picture.convert("RGB").resize(size)
             plain.quantize(64).save(buffer, "PNG", optimize=True)

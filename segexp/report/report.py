@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from segexp.report.baskets import basket_sections
 from segexp.report.page import Cell, Code, Ranking, Section, Table, Text, pictures, render_page
 from segexp.report.search import search_sections
 from segexp.report.source import Source, one_line
-from segexp.report.summary import SYNTHETIC, summary_section
+from segexp.report.summary import SYNTHETIC, dataset_name, summary_section
 from segexp.report.technical import technical_section, without_places
 from segexp.report.value import value_sections
 from segexp.safe_html import address_of
 
 if TYPE_CHECKING:
+    from segexp.actions import Catalogue
     from segexp.comparison import Comparison
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,9 @@ def report(
     *,
     names: Mapping[str, str] | None = None,
     muted: Collection[str] = (),
+    actions: Catalogue | None = None,
     folder: Path | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> str:
     """Return the report of a run or a sweep, or the comparison of several runs.
 
@@ -43,9 +47,13 @@ def report(
         In place of those in the run directory.
     muted : collection of str
         Codes of the checks that are left out.
+    actions : Catalogue, optional
+        What one may do about a segment; by default that of ``./conf`` and the shipped one.
     folder : Path, optional
         Where the report will lie; links are relative to it. By default the directory itself;
         of several there are then no links.
+    warn : callable, optional
+        Called with one line where files of the run cannot be read.
 
     Returns
     -------
@@ -65,29 +73,57 @@ def report(
         path = several[0]
         folder = folder or path
         if runs.is_sweep(path):
-            return _report_of_sweep(path, names, muted, folder)
+            return _report_of_sweep(path, names, muted, actions, folder, warn)
         if (path / runs.MANIFEST).exists() or not runs.find_runs(path):
             source = Source.open(path)
-            return _page(source, run_sections(source, names, muted))
+            page = _page(source, run_sections(source, names, muted, actions))
+            _warn_of_damage(source, warn)
+            return page
     return _report_of_several(several, folder)
 
 
-def report_figures(path: Path, names: Mapping[str, str] | None = None) -> dict[str, bytes]:
-    """Return the figures of the report of a run as file name -> content, SVG and PNG.
+def report_with_figures(
+    path: Path,
+    *,
+    names: Mapping[str, str] | None = None,
+    muted: Collection[str] = (),
+    actions: Catalogue | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> tuple[str, dict[str, bytes]]:
+    """Return the report of a run, and its figures as file name -> content, SVG and PNG.
+
+    Parameters are those of :func:`report`.
 
     Raises
     ------
     RunError
         If there is no run, or its manifest cannot be used.
+    ConfigError
+        If ``names`` name a segment that is not there.
     """
-    return pictures(run_sections(Source.open(path), names))
+    source = Source.open(path)
+    sections = run_sections(source, names, muted, actions)
+    _warn_of_damage(source, warn)
+    return _page(source, sections), pictures(sections)
+
+
+def _warn_of_damage(source: Source, warn: Callable[[str], None] | None) -> None:
+    if warn is not None and source.damaged:
+        warn(f"{source.path}: {_damage(source)}; the report says what it leaves out")
+
+
+def _damage(source: Source) -> str:
+    return f"files of the run cannot be read: {', '.join(source.damaged)}"
 
 
 # ---- a run -------------------------------------------------------------------------------------
 
 
 def run_sections(
-    source: Source, names: Mapping[str, str] | None = None, muted: Collection[str] = ()
+    source: Source,
+    names: Mapping[str, str] | None = None,
+    muted: Collection[str] = (),
+    actions: Catalogue | None = None,
 ) -> list[Section]:
     """Return all sections of the report of one run, for managers first."""
     from segexp.report.cards import card_sections
@@ -104,7 +140,11 @@ def run_sections(
         "baskets": basket_sections,
     }
     sections = _made("Summary", source, lambda: [summary_section(source)])
-    sections += _made("Segments", source, lambda: card_sections(source, names))
+    if source.damaged:
+        words = f"Damaged: {_damage(source)}. What is made from them is left out."
+        first = sections[0]
+        sections[0] = replace(first, blocks=[*first.blocks, Text(words, "warning")])
+    sections += _made("Segments", source, lambda: card_sections(source, names, actions=actions))
     if source.is_finished or source.summary is not None:
         sections += _made("Result", source, lambda: results[source.task](source))
     sections += _made("Data", source, lambda: data_sections(source))
@@ -151,7 +191,7 @@ def _page(source: Source, sections: Sequence[Section]) -> str:
     manifest = source.manifest
     model = "several models" if manifest["model"] == "several" else manifest["model"]
     return render_page(
-        manifest["name"] or f"{manifest['dataset']['name']}: {model}",
+        manifest["name"] or f"{dataset_name(source)}: {model}",
         sections,
         subtitle=f"{source.name}, {manifest['start']}",
         marks=[SYNTHETIC] if manifest["dataset"]["synthetic"] else [],
@@ -162,7 +202,12 @@ def _page(source: Source, sections: Sequence[Section]) -> str:
 
 
 def _report_of_sweep(
-    path: Path, names: Mapping[str, str] | None, muted: Collection[str], folder: Path
+    path: Path,
+    names: Mapping[str, str] | None,
+    muted: Collection[str],
+    actions: Catalogue | None,
+    folder: Path,
+    warn: Callable[[str], None] | None,
 ) -> str:
     from segexp.comparison import compare, gather
 
@@ -174,7 +219,8 @@ def _report_of_sweep(
         source = Source.open(best)
         words = f"The first of the ranking above: {source.name}."
         sections.append(Section("best", "The best run in full", [Text(words)]))
-        sections += run_sections(source, names, muted)
+        sections += run_sections(source, names, muted, actions)
+        _warn_of_damage(source, warn)
     title = f"Sweep of {len(sweep.cells)} runs"
     return render_page(title, sections, subtitle=path.resolve().name)
 

@@ -6,6 +6,7 @@ A file that is missing, damaged, too large or leads out of the directory is None
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -14,12 +15,13 @@ import stat
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 import segexp.runs as runs
+from segexp.bounds import too_large
 from segexp.clustering.profile import NOISE
 from segexp.errors import ConfigError, RunError, SegexpError
 from segexp.metrics import METRICS_OF
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
-    Pictures = dict[str, bytes]  # "png" and "svg", or one of them
+    from segexp.segment_rules import SegmentRules
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,11 @@ _MB = 2**20
 _MOST = 256 * _MB  # of any file
 _MOST_TEXT = 64 * _MB
 _MOST_PICTURE = 8 * _MB
+_MOST_DOTS = 50_000_000  # of a picture, once it is unpacked
+MOST_SEGMENTS = 1_000
+MOST_RULED = 100  # segments that a tree is grown for
+_TRIED = 50  # customers whose cells are exchanged
+RULES = "segments as rules"  # what is asked for like a file, and made of several
 _PICTURES = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<"}  # how the files begin
 _TEXTS = dict.fromkeys(
     ("segment", "antecedent", "consequent", "itemset", "feature", "kind", "id", "markers"), str
@@ -85,6 +92,7 @@ class Source:
         self.path = run.path
         self.manifest: Mapping[str, Any] = run.manifest
         self._reasons: dict[str, str] = {}
+        self._causes: dict[str, str] = {}
 
     @classmethod
     def open(cls, path: Path) -> Source:
@@ -104,6 +112,8 @@ class Source:
         task = run.manifest.get("task")
         if task not in METRICS_OF:
             raise RunError(f"{path / runs.MANIFEST}: task is missing or damaged: {task!r:.40}")
+        if reason := _too_many(len(run.manifest["segments"])):
+            raise RunError(f"{path / runs.MANIFEST}: {reason}")
         return cls(run)
 
     def why(self, name: str) -> str:
@@ -116,8 +126,19 @@ class Source:
 
     @property
     def problems(self) -> dict[str, str]:
-        """File name -> why it could not be read, of the files that are there but damaged."""
-        return {k: v for k, v in self._reasons.items() if v != _MISSING}
+        """What was asked for -> why it could not be had, though the run has its files."""
+        return {k: self._causes.get(k, v) for k, v in self._reasons.items() if v != _MISSING}
+
+    @cached_property
+    def damaged(self) -> dict[str, str]:
+        """File name -> why it cannot be read, of every file of the run that is there."""
+        with warnings.catch_warnings():
+            # Of the saved model; the page says what is wrong with it.
+            warnings.simplefilter("ignore")
+            for part in _PARTS:
+                getattr(self, part)
+        found = {k: v for k, v in self.problems.items() if os.path.lexists(self.path / k)}
+        return dict(sorted(found.items()))
 
     @property
     def task(self) -> str:
@@ -212,7 +233,14 @@ class Source:
     @cached_property
     def segments(self) -> pd.DataFrame | None:
         """One row per segment: ``segment, n, share`` and its profile."""
-        return self._read(runs.SEGMENTS, self.run.read_segments)
+
+        def read() -> pd.DataFrame:
+            found = self.run.read_segments()
+            if reason := _too_many(len(found)):
+                raise RunError(reason)
+            return found
+
+        return self._read(runs.SEGMENTS, read)
 
     @cached_property
     def segmentation(self) -> dict[str, Any] | None:
@@ -240,35 +268,39 @@ class Source:
         return self._csv(runs.PARENTS)
 
     @cached_property
-    def surrogate(self) -> dict[str, Any] | None:
-        """The segments as a small tree on columns: as it was kept, or of the sampled customers."""
-        if os.path.lexists(self.path / runs.SURROGATE):
-            return self._json(runs.SURROGATE)
-        sample, schema = self.sample, self.model_schema
-        if sample is None or schema is None or self.segments is None:
-            return None
-        return self._try(runs.SURROGATE, lambda: self._learn_rules(sample, schema))
+    def segments_as_rules(self) -> SegmentRules | None:
+        """A small tree on the columns of the table, of the sampled customers."""
+        return self._try(RULES, self._learn_rules)
 
-    def _learn_rules(self, sample: pd.DataFrame, schema: Mapping[str, Any]) -> dict[str, Any]:
+    def _learn_rules(self) -> SegmentRules:
         from segexp.explanations import read_sample
         from segexp.segment_rules import learn_rules
 
+        sample = self._need(runs.SAMPLE, self.sample)
+        schema = self._need(runs.MODEL_SCHEMA, self.model_schema)
+        segments = list(self._need(runs.SEGMENTS, self.segments)["segment"])
+        if len(segments) > MOST_RULED:
+            raise RunError(
+                f"there are {len(segments):,} segments, and a small tree tells no more than "
+                f"{MOST_RULED} apart"
+            )
         known = read_sample(sample, schema)
         seed = self.manifest["split"]["split_seed"]
         if self.task == "classification":
             if known.y is None:
                 raise RunError("the sample does not say who is in which segment")
-            return learn_rules(known.X, known.y, known.segments, seed=seed).to_dict()
-        customers = self.customers
-        if customers is None:
-            raise RunError("it is not known who is in which segment")
-        segments = [] if self.segments is None else list(self.segments["segment"])
+            return learn_rules(known.X, known.y, known.segments, seed=seed)
+        customers = self._need(runs.CUSTOMERS, self.customers)
         names = [name for name in segments if name != NOISE]
         codes = {name: code for code, name in enumerate(names)}
         own = customers.set_index("row")["segment"].reindex(known.rows)
         labels = own.map(codes).fillna(-1).to_numpy(dtype=int)
-        space = self._space(known.X)
-        return learn_rules(known.X, labels, names, seed=seed, space=space).to_dict()
+        return learn_rules(known.X, labels, names, seed=seed, space=self._space(known.X))
+
+    def _need(self, name: str, found: T | None) -> T:
+        if found is None:
+            raise RunError(f"they are made from {name}: {self.why(name)}")
+        return found
 
     def _space(self, X: pd.DataFrame) -> NDArray[np.float64] | None:
         """Return the prepared customers, where distances to means made the segments."""
@@ -279,6 +311,17 @@ class Source:
             return None
         prepared = self.model[:-1].transform(X)
         return prepared if isinstance(prepared, np.ndarray) else None
+
+    @cached_property
+    def unused(self) -> frozenset[str]:
+        """Columns whose cells the clusterer does not see; empty where that cannot be told."""
+        if self.model is None or self.sample is None or self.model_schema is None:
+            return frozenset()
+        try:
+            return _without_effect(self.model, self.sample, self.model_schema)
+        except Exception:  # the model of another version, or of a stranger
+            logger.debug("what the model sees cannot be told", exc_info=True)
+            return frozenset()
 
     @cached_property
     def rfm(self) -> pd.DataFrame | None:
@@ -368,7 +411,7 @@ class Source:
 
     # ---- figures ----
 
-    def figure(self, name: str) -> Pictures | None:
+    def figure(self, name: str) -> Mapping[str, bytes] | None:
         """Return a figure that the run left, as ``{"png": ..., "svg": ...}`` of what is there.
 
         Parameters
@@ -384,11 +427,17 @@ class Source:
             if _unusable(self.path, file, _MOST_PICTURE):
                 continue
             content = (self.path / file).read_bytes()
-            if content.startswith(beginning):
-                found[kind] = content
+            if not content.startswith(beginning):
+                continue
+            if reason := _unusable_png(content) if kind == "png" else "":
+                self._reasons[file] = reason
+                continue
+            found[kind] = content
         return found or None
 
-    def picture(self, name: str, draw: Callable[[], Figure] | None = None) -> Pictures | None:
+    def picture(
+        self, name: str, draw: Callable[[], Figure] | None = None
+    ) -> Mapping[str, bytes] | None:
         """Return a figure that the run left, or draw it anew where the file is gone.
 
         Parameters
@@ -401,13 +450,13 @@ class Source:
         if (found := self.figure(name)) or draw is None:
             return found
 
-        def make() -> Pictures:
-            from segexp.figures.look import render
+        def make() -> Mapping[str, bytes]:
+            from segexp.figures.look import Pictures
 
             with warnings.catch_warnings():
                 # A letter that the font lacks is drawn as a box.
                 warnings.simplefilter("ignore", UserWarning)
-                return render(draw())
+                return Pictures(draw())
 
         return self._try(f"{runs.FIGURES}/{name}", make)
 
@@ -450,15 +499,54 @@ class Source:
         if reason := _unusable(self.path, name, most):
             self._reasons[name] = reason
             return None
-        return self._try(name, read)
+        return self._try(name, read, PurePosixPath(name).name)
 
-    def _try(self, name: str, read: Callable[[], T]) -> T | None:
+    def _try(self, name: str, read: Callable[[], T], file: str = "") -> T | None:
+        """Read or make something; of a ``file`` the reader's own words are told in the appendix."""
         try:
             return read()
         except Exception as error:  # what readers of files raise has no common name
             logger.debug("%s cannot be read", name, exc_info=True)
-            self._reasons[name] = one_line(error, self.path)
+            self._reasons[name] = self._causes[name] = one_line(error, self.path)
+            if file and not isinstance(error, SegexpError | ImportError):
+                strange = isinstance(error, OSError) and error.strerror
+                self._reasons[name] = (
+                    f"{file} cannot be read: {strange}" if strange else f"{file} is damaged"
+                )
         return None
+
+
+# The properties that read the files of a run.
+_PARTS = (
+    "config", "command", "summary", "scores", "baselines", "timings", "predictions", "importance",
+    "sample", "profile", "segments", "segmentation", "customers", "k_table", "stability", "parents",
+    "rfm", "at_risk", "high_value", "responses", "search", "trials", "value", "deciles",
+    "value_matrix", "baskets", "itemsets", "rules", "segment_rules", "model", "model_schema",
+)  # fmt: skip
+
+
+def _without_effect(
+    model: Pipeline, sample: pd.DataFrame, schema: Mapping[str, Any]
+) -> frozenset[str]:
+    """Return the columns with other cells of which customers are prepared the same."""
+    import pandas as pd
+    from scipy import sparse
+
+    from segexp.explanations import read_sample
+
+    X = read_sample(sample, schema).X
+    n = min(len(X), _TRIED)
+    X = X.iloc[np.linspace(0, len(X) - 1, n).astype(int)].reset_index(drop=True)
+    places = np.roll(np.arange(n), 1)
+    altered = [X.assign(**{str(name): X[name].take(places).array}) for name in X]
+    Z = model[:-1].transform(pd.concat([X, *altered], ignore_index=True))
+    prepared = pd.DataFrame(Z.toarray() if sparse.issparse(Z) else Z).reset_index(drop=True)
+    parts = [prepared[start : start + n] for start in range(0, len(prepared), n)]
+    return frozenset(
+        str(name)
+        for name, part in zip(X, parts[1:], strict=True)
+        if X[name].nunique(dropna=False) > 1 and part.reset_index(drop=True).equals(parts[0])
+    )
 
 
 _MISSING = "the run has none"
@@ -481,14 +569,52 @@ def _unusable(folder: Path, name: str, most: int) -> str:
         return (
             f"it has {status.st_size / _MB:,.0f} MB, more than the {most / _MB:g} MB that are read"
         )
-    return ""
+    try:
+        return too_large(file)
+    except OSError as error:
+        return error.strerror or "it cannot be read"
+
+
+def _unusable_png(content: bytes) -> str:
+    """Say why a picture is not shown, from its first bytes."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+                n = picture.width * picture.height
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return f"it has more than the {_MOST_DOTS / 1e6:g} million dots that are shown"
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+        return "it is no picture"
+    return (
+        f"it has {n / 1e6:,.0f} million dots, more than the {_MOST_DOTS / 1e6:g} that are shown"
+        if n > _MOST_DOTS
+        else ""
+    )
+
+
+def _too_many(n: int) -> str:
+    return f"it has {n:,} segments, more than the {MOST_SEGMENTS:,} that are shown" * (
+        n > MOST_SEGMENTS
+    )
 
 
 def one_line(error: BaseException, folder: Path) -> str:
-    """Return a message in one line that does not say where the run lies."""
-    text = " ".join(str(error).split())
+    """Return a message in one line, without a full stop, that does not say where the run lies.
+
+    Examples
+    --------
+    >>> one_line(RunError("yaml/config.yaml is no YAML."), Path("yaml"))
+    'config.yaml is no YAML'
+    """
+    text = " ".join(str(error).split()).rstrip(" .")
     for place in (str(folder.resolve()), str(folder)):
-        text = text.replace(f"{place}{os.sep}", "").replace(place, "")
+        # A folder may be called like a part of a file's name, or like a word.
+        text = re.sub(rf"(?<![\w./\\-]){re.escape(place)}[/\\]", "", text)
+        if len(Path(place).parts) > 1:
+            text = re.sub(rf"(?<![\w./\\-]){re.escape(place)}(?![\w-])", "the run directory", text)
     if not isinstance(error, SegexpError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= runs.MAX_CAUSE else f"{text[: runs.MAX_CAUSE]}..."

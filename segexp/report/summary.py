@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 import segexp.runs as runs
+from segexp.checks.readings import has_fixed_rules
+from segexp.checks.segments import disputed_words
+from segexp.clustering.profile import NOISE
 from segexp.errors import ConfigError
+from segexp.figures.look import shortened
 from segexp.metrics import Metric, metric_by_name
 from segexp.report.page import Block, Fact, Facts, Section, Text, shown
 from segexp.report.search import selection_score
 from segexp.report.source import Source
 
 SYNTHETIC = "synthetic customers"
+_LONGEST_NAME = 44  # letters of a segment or a column in a sentence
+_KINDS = ("They are", "They come", "There", "Segments made nevertheless")
+_BASELINES = {
+    "dummy": "the largest segment for all",
+    "logistic_regression": "a simple linear model",
+    "past_rate": "going on as before",
+}
 _PERCENT = ("accuracy", "balanced_accuracy", "top_decile_share", "abs_bias")
 _GOES_ON = {
     runs.RUNNING: "is still running",
@@ -56,10 +70,24 @@ def done_words(source: Source) -> str:
     if manifest["search"] != "none":
         model += f", with the search {manifest['search']} on training rows"
     return (
-        f"{data['name']}: {data['n_rows']:,} {what}; {model}. Judged by "
+        f"{dataset_name(source)}: {data['n_rows']:,} {what}; {model}. Judged by "
         f"{protocol_words(manifest)}: a figure is of {noun} of which {judged} had learned nothing, "
         f"unless it is called in-sample."
     )
+
+
+_ANY_DATA = ("csv", "parquet", "sql", "transactions")
+
+
+def dataset_name(source: Source) -> str:
+    """Return what the data are called: by their file where the dataset is any file at all."""
+    name = str(source.manifest["dataset"]["name"])
+    config = (source.config or {}).get("dataset")
+    if name not in _ANY_DATA or not isinstance(config, Mapping):
+        return name
+    given = config.get("path") or config.get("table")
+    # Of a path of any system the last part: no folder of a machine is told.
+    return re.split(r"[\\/]", given)[-1] or name if isinstance(given, str) else name
 
 
 def protocol_words(manifest: Mapping[str, Any]) -> str:
@@ -87,8 +115,12 @@ def _result(source: Source) -> Sequence[str]:
     match source.task:
         case "classification":
             return [_score_words(source), _beside_baselines(source), _by_segment(source)]
+        case "clustering" if not n_found(source.segments):
+            return [_found_segments(source)]
+        case "clustering" if has_fixed_rules(source):
+            return [_found_segments(source), _worth(source), _again(source)]
         case "clustering":
-            return [_found_segments(source), _quality(source), _verdict(source)]
+            return [_found_segments(source), _worth(source), _quality(source), _verdict(source)]
         case "value":
             return [_expected(source), _beside_baselines(source), _at_risk(source)]
         case _:
@@ -164,7 +196,8 @@ def _by_segment(source: Source) -> str:
     if len(known) < 2:
         return ""
     best, worst = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
-    said = f"It finds {known[best]:.0%} of segment {best} but {known[worst]:.0%} of {worst}"
+    names = [shortened(name, _LONGEST_NAME) for name in (best, worst)]
+    said = f"It finds {known[best]:.0%} of segment {names[0]} but {known[worst]:.0%} of {names[1]}"
     columns = _columns_that_matter(source)
     return f"{said}, and relies most on {columns}." if columns else f"{said}."
 
@@ -175,7 +208,7 @@ def _columns_that_matter(source: Source, most: int = 3) -> str:
         return ""
     own = table[(table["kind"] == "permutation") & (table["mean"] > 0)]
     names = own.sort_values("mean", ascending=False, kind="stable")["feature"].tolist()[:most]
-    return _listed([str(name) for name in names])
+    return _listed([shortened(str(name), _LONGEST_NAME) for name in names])
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -186,13 +219,55 @@ def _found_segments(source: Source) -> str:
     table = source.segments
     if table is None or table.empty:
         return ""
-    n, k = int(table["n"].sum()), len(table)
+    n, k, model = int(table["n"].sum()), n_found(table), source.manifest["model"]
+    own = table[table["segment"] != NOISE]
+    beside = n - int(own["n"].sum())
+    if k == 0:
+        return f"{model} finds no segment: all {n:,} customers are noise."
+    none = f" {beside:,} customers are noise, in no segment." if beside else ""
     if k == 1:
-        return f"{source.manifest['model']} finds one segment of {n:,} customers."
+        return f"{model} finds one segment, of {int(own['n'].sum()):,} customers.{none}"
+    how = "puts {} by fixed rules" if has_fixed_rules(source) else "divides {}"
     return (
-        f"{source.manifest['model']} divides {n:,} customers into {k} segments; the smallest has "
-        f"{table['share'].min():.1%} of them, the largest {table['share'].max():.1%}."
+        f"{model} {how.format(f'{n:,} customers')} into {k} segments; the smallest has "
+        f"{own['share'].min():.1%} of them, the largest {own['share'].max():.1%}.{none}"
     )
+
+
+def n_found(segments: pd.DataFrame | None) -> int | None:
+    """Return how many segments were found; noise is none. None where it is not known."""
+    return None if segments is None else int((segments["segment"] != NOISE).sum())
+
+
+def _worth(source: Source) -> str:
+    """Say who brings the revenue, where the purchases are known."""
+    table = source.rfm
+    if table is None or not (table["revenue_share"] > 0).any():
+        return ""
+    ahead = table["revenue_share"] > table["share"]
+    best = table[ahead].nlargest(2, "revenue_share")
+    parts = [
+        f"{shortened(str(row['segment']), _LONGEST_NAME)} are {row['share']:.1%} of the customers "
+        f"and bring {row['revenue_share']:.0%} of the revenue"
+        for row in best.to_dict("records")
+    ]
+    return f"{', '.join(parts)}." if parts else ""
+
+
+def _again(source: Source) -> str:
+    """Say how much of named segments hangs on which customers happen to be in the table."""
+    ari = _stability(source)
+    if ari is None:
+        return ""
+    return (
+        f"With scores learned from resampled customers the same rules agree with these segments "
+        f"to {ari:.2f} (1: always the same, 0: by chance)."
+    )
+
+
+def _stability(source: Source) -> float | None:
+    ari = ((source.segmentation or {}).get("stability") or {}).get("ari")
+    return ari if isinstance(ari, int | float) else None
 
 
 def _quality(source: Source) -> str:
@@ -200,8 +275,7 @@ def _quality(source: Source) -> str:
     if source.manifest["metric"] == "silhouette" and said:
         value = figure("silhouette", _mean(source, "silhouette"))
         said = f"Their silhouette is {value} on customers held out (1: far apart, 0: touching)."
-    ari = ((source.segmentation or {}).get("stability") or {}).get("ari")
-    if isinstance(ari, int | float):
+    if (ari := _stability(source)) is not None:
         said += (
             f" Segments made again from resampled customers agree with these to {ari:.2f} "
             f"(1: always the same, 0: by chance)."
@@ -213,10 +287,13 @@ def _verdict(source: Source) -> str:
     final = ((source.segmentation or {}).get("k") or {}).get(runs.FINAL)
     if not isinstance(final, Mapping) or not isinstance(final.get("words"), str):
         return ""
-    # The first sentence says how many, a later one whether they are there at all.
-    words = final["words"].split(". ")
-    kept = [words[0], *(part for part in words[1:] if part.startswith(("They are", "There")))]
-    return f"The verdict on their number is {'. '.join(part.rstrip('.') for part in kept)}."
+    first, *others = final["words"].split(". ")
+    said = f"The verdict on their number is {first.rstrip('.')}."
+    if disputed := disputed_words(final):
+        return f"{said} These come back from resampled customers, but {disputed}."
+    # One of the sentences says whether they are there at all.
+    kept = [part.rstrip(".") for part in others if part.startswith(_KINDS)]
+    return " ".join([said, *(f"{part}." for part in kept)])
 
 
 def _expected(source: Source) -> str:
@@ -275,7 +352,16 @@ def _facts(source: Source) -> list[Fact]:
     metric = known_metric(source.manifest["metric"])
     facts = []
     entry = (source.summary or {}).get(source.manifest["metric"])
-    if metric is not None and entry and entry["mean"] is not None:
+    is_ruled = source.task == "clustering" and has_fixed_rules(source)
+    if source.task == "clustering" and (table := source.rfm) is not None and _worth(source):
+        best = table.iloc[int(table["revenue_share"].fillna(0).to_numpy().argmax())]
+        name = shortened(str(best["segment"]), _LONGEST_NAME)
+        note = f"of the revenue, from {best['share']:.1%} of the customers"
+        facts.append(Fact(name, f"{best['revenue_share']:.0%}", note))
+    if n := n_found(source.segments) if source.task == "clustering" else None:
+        facts.append(Fact("segments", f"{n}", "by fixed rules" if is_ruled else "found"))
+    # Of rules that were laid down nobody asks how far apart they put the customers.
+    if metric is not None and entry and entry["mean"] is not None and not is_ruled:
         note = "held out"
         if entry["interval"]:
             low, high = (figure(metric.name, end) for end in entry["interval"])
@@ -287,9 +373,9 @@ def _facts(source: Source) -> list[Fact]:
                 Fact("selection score", figure(metric.name, chosen_by),
                      "what the search chose by; no estimate")
             )  # fmt: skip
-    ari = ((source.segmentation or {}).get("stability") or {}).get("ari")
-    if isinstance(ari, int | float):
-        facts.append(Fact("stability", f"{ari:.2f}", "adjusted Rand index, resampled customers"))
+    if (ari := _stability(source)) is not None:
+        note = "1: resampled customers give the same segments again, 0: by chance"
+        facts.append(Fact("stability", f"{ari:.2f}", note))
     data = source.manifest["dataset"]
     noun = "baskets" if source.task == "baskets" else "customers"
     facts.append(Fact(noun, f"{data['n_rows']:,}", f"{data['n_rows_read']:,} rows read"))
@@ -303,7 +389,11 @@ def _baseline_facts(source: Source, metric: Metric) -> list[Fact]:
     own = table[table["metric"] == metric.name]
     means = own.groupby("baseline", sort=False)["value"].mean()
     return [
-        Fact(f"baseline {name}", figure(metric.name, float(mean)), "same folds")
+        Fact(
+            _BASELINES.get(str(name), str(name)),
+            figure(metric.name, float(mean)),
+            "to compare with, on the same folds",
+        )
         for name, mean in means.items()
     ]
 

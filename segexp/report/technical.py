@@ -62,7 +62,8 @@ def _metrics_table(source: Source, summary: Mapping[str, Mapping[str, Any]]) -> 
     known = [metric.name for metric in (*METRICS_OF[source.task], *METRICS)]
     order = [name for name in dict.fromkeys(known) if name in summary]
     order += [name for name in summary if name not in order and "[" not in name]
-    order += [name for name in summary if "[" in name]
+    # How many customers a segment has says nothing of how good the model is.
+    order += [name for name in summary if "[" in name and not name.startswith("support[")]
     rows = [
         [
             Cell(name, strong=name == source.manifest["metric"]), _direction(name),
@@ -108,6 +109,7 @@ def _baseline_means(source: Source) -> dict[str, dict[str, float]]:
 
 
 def _folds_table(scores: pd.DataFrame, several: bool) -> Table:
+    scores = scores[~scores["metric"].str.startswith("support[")]
     wide = scores.pivot_table(
         index="metric", columns=["repeat", "fold"], values="value", sort=False, dropna=False
     )
@@ -199,8 +201,11 @@ def _environment(source: Source) -> Section:
     )
     if said := manifest.get("warnings"):
         blocks.append(Details(f"Warnings of the run: {len(said)}", [Items(said)]))
-    if source.problems:
-        words = [f"{name}: {reason}" for name, reason in sorted(source.problems.items())]
+    if problems := source.damaged | source.problems:
+        words = [
+            reason if reason.startswith(name) else f"{name}: {reason}"
+            for name, reason in sorted(problems.items())
+        ]
         blocks += [Text("Files that are damaged, and so not shown:", "note"), Items(words)]
     return Section("environment", "Run and environment", blocks)
 

@@ -8,14 +8,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from segexp.figures.look import render
-from segexp.figures.search import (
-    optimisation_history,
-    parallel_coordinates,
-    parameter_importance,
-    slices,
-)
-from segexp.figures.search import pareto as draw_pareto
 from segexp.metrics import metric_by_name
 from segexp.search.checks import Check, check_search
 from segexp.search.importance import study_importances, summarise_importances
@@ -53,6 +45,16 @@ def examine_search(
     outer_splits : int
         Folds of one repeat of the outer protocol.
     """
+    # Here, so that only a process that draws loads matplotlib.
+    from segexp.figures.look import render
+    from segexp.figures.search import (
+        optimisation_history,
+        parallel_coordinates,
+        parameter_importance,
+        slices,
+    )
+    from segexp.figures.search import pareto as draw_pareto
+
     metric, better = metrics[0], metric_by_name(metrics[0]).greater_is_better
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box.

@@ -61,7 +61,8 @@ function makeCopies() {
 function makePrint() {
   let opened = [];
   window.addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("main details:not([open])")];
+    const folds = [...document.querySelectorAll("main details:not([open])")];
+    opened = folds.filter((fold) => !fold.closest('[aria-labelledby="s-technical"]'));
     for (const fold of opened) fold.open = true;
   });
   window.addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });

@@ -311,15 +311,3 @@ def folds_table(folds: Sequence[ValueFold], ids: pd.Series[Any]) -> pd.DataFrame
     first = ["row", "id", "repeat", "fold"]
     columns = [*first, *(name for name in table if name not in first)]
     return table[columns].sort_values(["repeat", "row"], ignore_index=True)
-
-
-def scores_table(folds: Sequence[ValueFold]) -> pd.DataFrame:
-    """Return the metrics of all folds: ``repeat, fold, metric, value``."""
-    return pd.DataFrame(
-        [
-            (fold.split.repeat, fold.split.fold, name, value)
-            for fold in folds
-            for name, value in fold.scores.items()
-        ],
-        columns=["repeat", "fold", "metric", "value"],
-    )

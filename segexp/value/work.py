@@ -19,19 +19,11 @@ from segexp.config.schema import ExperimentConfig
 from segexp.data.loading import Dataset
 from segexp.engine import Engine
 from segexp.errors import ConfigError
-from segexp.evaluation import Split, timings_table
-from segexp.figures.look import render
+from segexp.evaluation import Split, scores_table, timings_table
 from segexp.metrics import summarise
 from segexp.runs import RunWriter, without_nan
 from segexp.saved_model import UnsafeModelError, dump_pipeline
 from segexp.value.clv import CustomerValue
-from segexp.value.figures import (
-    alive_surface,
-    decile_calibration,
-    frequency_calibration,
-    matrix_heatmap,
-    surface_grid,
-)
 from segexp.value.judging import (
     Outcomes,
     ValueFold,
@@ -39,7 +31,6 @@ from segexp.value.judging import (
     folds_table,
     frequency_table,
     judge_value,
-    scores_table,
     value_customers,
     value_matrix,
 )
@@ -65,6 +56,8 @@ class FinalValue:
 
 def fit_final(outcomes: Outcomes, pipeline: Pipeline, ids: pd.Series[Any]) -> FinalValue:
     """Fit a clone of a pipeline to the histories of all customers, and value all of them."""
+    from segexp.value.figures import surface_grid
+
     with warnings.catch_warnings():  # the fits say it themselves, in `notes_`
         warnings.simplefilter("ignore")
         fitted = clone(pipeline).fit(outcomes.X)
@@ -172,6 +165,15 @@ def draw_value(
     surface: pd.DataFrame | None,
 ) -> dict[str, bytes]:
     """Return the figures of a run as file name -> content."""
+    # Here, so that only a process that draws loads matplotlib.
+    from segexp.figures.look import render
+    from segexp.value.figures import (
+        alive_surface,
+        decile_calibration,
+        frequency_calibration,
+        matrix_heatmap,
+    )
+
     drawn = {
         "calibration_deciles": decile_calibration(deciles),
         "calibration_by_frequency": frequency_calibration(frequencies),
@@ -309,13 +311,13 @@ class ValueWork:
         self, own: Sequence[ValueFold], baselines: Mapping[str, Sequence[ValueFold]]
     ) -> None:
         writer = self._writer
-        scores = scores_table(own)
+        scores = _scores(own)
         writer.write_parquet(runs.PREDICTIONS, folds_table(own, self._ids))
         writer.write_csv(runs.SCORES, scores)
         writer.write_json(runs.SUMMARY, without_nan(summarise(scores)))
         writer.write_csv(runs.TIMINGS, timings_table(own))
         if baselines:
-            tables = [scores_table(f).assign(baseline=name) for name, f in baselines.items()]
+            tables = [_scores(f).assign(baseline=name) for name, f in baselines.items()]
             columns = ["baseline", "repeat", "fold", "metric", "value"]
             writer.write_csv(runs.BASELINES, pd.concat(tables, ignore_index=True)[columns])
 
@@ -348,6 +350,10 @@ class ValueWork:
         for name, content in figures.items():
             self._writer.write_bytes(f"{runs.FIGURES}/{name}", content)
         self._count(1, "figures")
+
+
+def _scores(folds: Sequence[ValueFold]) -> pd.DataFrame:
+    return scores_table((fold.split, fold.scores) for fold in folds)
 
 
 def _describe_folds(folds: Sequence[ValueFold]) -> list[dict[str, Any]]:

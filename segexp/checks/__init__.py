@@ -1,0 +1,1 @@
+"""What is suspicious about a run: small functions that look at what it left."""

@@ -1,0 +1,117 @@
+"""How the run went: its end, its warnings, what it ran in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import metadata as packages
+from typing import Any
+
+from segexp import __version__
+from segexp.checks.readings import Check, Readings, RunCheck, listed, word
+from segexp.runs import COMPLETED
+
+
+def unfinished(run: Readings) -> RunCheck | None:
+    """The run did not come to its end."""
+    status = run.manifest.get("status")
+    if status == COMPLETED:
+        return None
+    return RunCheck(
+        "unfinished",
+        f"the run is {word(status)}, not {COMPLETED}",
+        "what is shown comes from the folds that were finished, which need not be like the others",
+        "go on with it: segexp resume DIR",
+    )
+
+
+def damaged_files(run: Readings) -> RunCheck | None:
+    """Files of the run are there and cannot be read."""
+    names = [word(name) for name in run.damaged]
+    if not names:
+        return None
+    n = "a file" if len(names) == 1 else f"{len(names)} files"
+    return RunCheck(
+        "damaged_files",
+        f"{n} of the run cannot be read: {listed(names)}",
+        "what is made from them is left out here, and checks that need them are silent",
+        "restore them from a copy, or make the run again; the technical appendix says what is "
+        "wrong with each",
+    )
+
+
+def run_warning(run: Readings) -> list[RunCheck]:
+    """The run itself left a warning, such as a model that could not be saved."""
+    texts = run.manifest.get("warnings")
+    return [
+        RunCheck(
+            "run_warning",
+            word(text),
+            "the run was not able to do all that was asked for",
+            "",
+        )
+        for text in (texts if isinstance(texts, list) else [])
+    ]
+
+
+def dirty_environment(run: Readings) -> RunCheck | None:
+    """The folder that the run was started in had changes that no commit holds."""
+    git = run.manifest.get("git")
+    if not isinstance(git, Mapping) or git.get("dirty") is not True:
+        return None
+    return RunCheck(
+        "dirty_environment",
+        f"the working folder had changes beyond commit {word(git.get('commit'))[:12]}",
+        "the code or the configuration that made these figures cannot be had back from the commit",
+        "commit first, then run again, where the figures are to be cited",
+    )
+
+
+# What a saved model depends on; other versions may read it in another way.
+MODEL_LIBRARIES = ("scikit-learn", "lightgbm", "xgboost", "xgboost-cpu")
+
+
+def other_versions(run: Readings) -> RunCheck | None:
+    """Libraries here differ from those of the run in the first two numbers of their version."""
+    then = run.manifest.get("versions")
+    if not isinstance(then, Mapping):
+        return None
+    others = []
+    for library in ("segexp", *MODEL_LIBRARIES):
+        before, now = then.get(library), _installed(library)
+        if before and now and _major_minor(before) != _major_minor(now):
+            others.append(f"{library} {word(before)} (here {now})")
+    if not others:
+        return None
+    return RunCheck(
+        "other_versions",
+        f"the run was made with {', '.join(others)}",
+        "another version may compute other figures from the same config, and may read the saved "
+        "model in another way",
+        "repeat the run here, or install the versions that manifest.json lists",
+    )
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def _installed(library: str) -> str | None:
+    if library == "segexp":
+        return __version__
+    try:
+        return packages.version(library)
+    except packages.PackageNotFoundError:
+        return None
+
+
+def _major_minor(version: Any) -> list[str]:
+    return re.split(r"[.+-]", str(version))[:2]
+
+
+CHECKS: tuple[Check, ...] = (
+    unfinished,
+    damaged_files,
+    run_warning,
+    dirty_environment,
+    other_versions,
+)
