@@ -182,9 +182,13 @@ def _order_columns(log: LogConfig) -> dict[str, str | None]:
         "purchases": bought_lines if keeps and log.frequency == "lines" else None,
         "bought": "NOT bool_and(back)" if keeps else None,
         "units": "CAST(sum(units) AS BIGINT)" if log.price or log.amount else None,
-        "pieces": "CAST(sum(pieces) AS BIGINT)" if log.quantity else None,
+        "pieces": "CAST(sum(pieces) AS BIGINT)" if _counts_pieces(log) else None,
         "surplus": "CAST(sum(copies - 1) AS BIGINT)" if log.duplicates != "keep" else None,
     }
+
+
+def _counts_pieces(log: LogConfig) -> bool:
+    return log.quantity is not None and "quantity" in log.features  # else nobody asks for them
 
 
 def item_sums(ruled: str, log: LogConfig) -> str:
@@ -366,7 +370,7 @@ def _per_day(log: LogConfig) -> str:
 
 def _sums(log: LogConfig) -> list[str]:
     """Return the sums of an order that are not constant."""
-    kept = {"lines": True, "units": log.price or log.amount, "pieces": log.quantity}
+    kept = {"lines": True, "units": log.price or log.amount, "pieces": _counts_pieces(log)}
     return [name for name, known in kept.items() if known]
 
 

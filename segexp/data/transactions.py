@@ -30,7 +30,7 @@ from segexp.errors import ConfigError, DataError
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-VERSION = b"segexp log 2"  # raised when the same log would give another digest
+VERSION = b"segexp log 3"  # raised when the same log would give another digest
 NEEDS_AMOUNT = ("monetary", "repeat_spend", "average_order")
 CHUNK = 100_000  # texts that are encoded at once
 LONG = 365  # days without a line that are told
