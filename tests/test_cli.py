@@ -15,6 +15,7 @@ import segexp.runs as runs
 from segexp.cli import main
 from segexp.cli.completion import complete
 from segexp.cli.console import age, clean
+from segexp.cli.run import with_recorded
 
 FAILING = [
     "+preprocessing.reduction.pca._target_=sklearn.decomposition.PCA",
@@ -249,17 +250,41 @@ def test_a_run_like_another_has_its_words_but_for_those_typed(finished, here, ca
     words = ["--like", str(finished), "model=decision_tree", "run.seed=7"]
     assert main(["run", *words, "run.outputs=mine"]) == 0
     (path,) = runs.find_runs(here / "mine")
-    kept = [word for word in QUICK if not word.startswith(("model", "run.seed"))]
+    kept = [word for word in QUICK if not word.startswith(("model", "run.seed", "engine"))]
     recorded = shlex.split(runs.open_run(path).read_overrides())[2:]
     assert recorded == [*kept, *words[2:], "run.outputs=mine"]
 
 
-def test_packages_of_a_run_must_be_allowed_again(finished, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "word",
+    ["run.packages=[evil]", "+run.packages=[evil]", "'run={packages: [evil]}'", "run.outputs=far",
+     "engine=dask", "engine.address=tcp://evil:1", "--config-dir evil"],
+)  # fmt: skip
+def test_where_code_and_results_are_is_never_taken_from_a_run(word, finished, tmp_path):
     stranger = shutil.copytree(finished, tmp_path / "stranger")
-    words = stranger / "overrides.txt"
-    words.write_text(words.read_text().rstrip() + " run.packages=[antigravity]\n")
-    assert main(["plan", "--like", str(stranger)]) == 0
-    assert "antigravity" not in sys.modules
+    overrides = stranger / runs.OVERRIDES
+    overrides.write_text(overrides.read_text().rstrip() + f" {word}\n")
+    taken = with_recorded(["model=svm"], None, str(stranger))
+    assert taken == with_recorded(["model=svm"], None, str(finished))
+
+
+def test_another_way_to_evaluate_keeps_the_groups_of_a_run(finished, tmp_path):
+    other = shutil.copytree(finished, tmp_path / "other")
+    (other / runs.OVERRIDES).write_text("segexp run evaluation.group=household model.task=x\n")
+    words, _ = with_recorded(["evaluation=repeated_cv", "model=svm"], None, str(other))
+    assert words == ["evaluation.group=household", "evaluation=repeated_cv", "model=svm"]
+
+
+def test_an_experiment_takes_no_words_of_a_run(finished, capsys):
+    assert main(["plan", "--like", str(finished), "experiment=mall"]) == 2
+    assert "leave --like out" in capsys.readouterr().err
+
+
+def test_a_damaged_command_of_a_run_is_one_line(finished, tmp_path, capsys):
+    damaged = shutil.copytree(finished, tmp_path / "damaged")
+    (damaged / runs.OVERRIDES).write_text("segexp run 'model=svm\n")
+    assert main(["plan", "--like", str(damaged)]) == 2
+    assert "is damaged: No closing quotation" in capsys.readouterr().err
 
 
 def test_many_words_are_not_repeated_by_the_next_commands(here, capsys):
@@ -268,7 +293,8 @@ def test_many_words_are_not_repeated_by_the_next_commands(here, capsys):
     lines = capsys.readouterr().out.split("next:")[1].splitlines()
     other = shlex.split(next(line for line in lines if "another model" in line).split("#")[0])
     (path,) = runs.find_runs(Path("outputs"))
-    assert other == ["segexp", "run", "--like", str(path), "model=random_forest"]
+    own = [word for word in QUICK if word.startswith("engine")]
+    assert other == ["segexp", "run", "--like", str(path), *own, "model=random_forest"]
 
 
 def test_a_config_dir_is_part_of_the_recorded_command(here, capsys):

@@ -474,15 +474,18 @@ def test_bits_count_days_and_orders_as_tables_do(end, returns, frequency, amount
     keys = {"calibration_end": end, "returns": returns, "frequency": frequency,
             "features": ALL_FEATURES if amounts else ["recency", "days", "repeats"],
             "price": "price" if amounts else None}  # fmt: skip
-    monkeypatch.setattr("segexp.data.log_sums.BYTES_OF_ROW", 1000)
-    monkeypatch.setattr("segexp.data.log_sums.DENSE_BITS", 1000)
     in_bits = customers_from_frame(lines, log(**keys))
-    monkeypatch.setattr("segexp.data.log_sums.BYTES_OF_ROW", 0)
-    monkeypatch.setattr("segexp.data.log_sums.DENSE_BITS", 0)
+    monkeypatch.setattr("segexp.data.log_sums.MOST_BITS", 0)
     in_tables = customers_from_frame(lines, log(**keys))
     pd.testing.assert_frame_equal(in_bits.table, in_tables.table, check_exact=True)
     assert in_bits.fingerprint == in_tables.fingerprint
     assert in_bits.summary == in_tables.summary
+
+
+def test_orders_with_numbers_far_apart_are_counted():
+    lines = frame([(who, int(order) * 10**12 if order else 0, *rest) for who, order, *rest in
+                   [("7", 1, "2024-01-01", 1, 1.0), ("8", 9_000_000, "2024-01-02", 1, 1.0)]])  # fmt: skip
+    assert customers_from_frame(lines, log()).summary["n_orders"] == 2
 
 
 @pytest.mark.parametrize(

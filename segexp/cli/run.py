@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
-from segexp.errors import ConfigError, RunInterruptedError
+from segexp.errors import ConfigError, RunError, RunInterruptedError
+
+TAKEN = ("run.seed", "run.split_seed", "run.name", "run.tags")  # of `run`, by --like
 
 
 def execute_run(
@@ -46,26 +50,60 @@ def with_recorded(
 ) -> tuple[Sequence[str], str | None]:
     """Put the words of a run before those typed, but for what these say otherwise.
 
-    An option of a group (``model=svm``) replaces every word about the group: what was said of one
-    model does not hold for another. Packages of the user's own are never taken from a run, which
-    may be a stranger's.
+    A group's option (``model=svm``) replaces every word about the group, because what was said of
+    one model does not hold for another; ``evaluation=OPTION`` leaves ``evaluation.group`` and the
+    like as they were. What decides where code and results are (see `is_taken`) must be typed.
+
+    Raises
+    ------
+    ConfigError
+        An experiment is typed: it is a command of its own.
+    RunError
+        The command that the run recorded is damaged.
     """
-    from segexp.runs import open_run
+    from segexp.runs import OVERRIDES, open_run
 
     if like is None:
         return words, config_dir
-    recorded = shlex.split(open_run(Path(like)).read_overrides())[2:]
-    if "--config-dir" in recorded:
-        place = recorded.index("--config-dir")
-        config_dir = config_dir or recorded[place + 1]
-        del recorded[place : place + 2]
-    typed = {_key(word) for word in words} | {"run.packages"}
-    kept = [w for w in recorded if not {_key(w), _key(w).partition(".")[0]} & typed]
+    typed = {_key(word) for word in words}
+    if "experiment" in typed:
+        raise ConfigError("an experiment takes no words of another run: leave --like out")
+    try:
+        recorded = shlex.split(open_run(Path(like)).read_overrides())[2:]
+    except ValueError as error:
+        raise RunError(f"{Path(like, OVERRIDES)} is damaged: {error}") from error
+    groups = typed - {"evaluation"}
+    kept = [
+        word
+        for word in _without_options(recorded)
+        if is_taken(word) and _key(word) not in typed and _group(word) not in groups
+    ]
     return [*kept, *words], config_dir
 
 
+def is_taken(word: str) -> bool:
+    """Whether ``--like`` takes a word of another run, which may be a stranger's.
+
+    Not the user's own packages, folders of options, workers and places for results.
+    """
+    return _key(word) in TAKEN or _group(word) not in ("run", "engine")
+
+
+def _without_options(words: Sequence[str]) -> list[str]:
+    """Return the words of a recorded command without ``--config-dir DIR``."""
+    return [
+        word
+        for before, word in pairwise(["", *words])
+        if not word.startswith("--") and before != "--config-dir"
+    ]
+
+
 def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
+    return word.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _group(word: str) -> str:
+    return re.split("[./]", _key(word))[0]
 
 
 def with_config_dir(words: Sequence[str], config_dir: str | None) -> list[str]:

@@ -391,6 +391,7 @@ def _other_models(task: str, model: str, words: Sequence[str]) -> list[tuple[lis
 
 def print_next_commands(run: Run, words: Sequence[str]) -> None:
     """Print where the run landed and what to type next."""
+    from segexp.cli.run import is_taken
     from segexp.config.options import read_yaml
     from segexp.config.schema import SearchConfig
     from segexp.runs import CONFIG
@@ -398,8 +399,9 @@ def print_next_commands(run: Run, words: Sequence[str]) -> None:
     # What is said of this model does not hold for another one.
     said = [word for word in words if not word.lstrip("+~").startswith(("model=", "model."))]
     if len(shlex.join(words)) > MANY_WORDS:
-        again = [word for word in words if word.startswith("run.packages=")]
-        words = said = ["--like", str(run.path), *again]
+        own = words.index("--config-dir") if "--config-dir" in words else len(words)
+        again = [word for word in words[:own] if not is_taken(word)]
+        words = said = ["--like", str(run.path), *again, *words[own:]]
     model = run.manifest["model"]
     others = _other_models(run.manifest["task"], model, said)
     say(f"run directory: {run.path}")

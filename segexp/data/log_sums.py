@@ -41,9 +41,11 @@ from segexp.data.log_sources import OpenLog
 EPOCH = date(1970, 1, 1)
 WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT")
 
-# Bits count different numbers sooner than a table of them where they take less memory.
+# Bits count different numbers sooner than a table of them where they take less memory. DuckDB
+# cannot spill them, so they are for little.
+MOST_BITS = 8 * 2**26  # 64 MB
+BITS_OF_ROW = 8
 BYTES_OF_ROW = 48
-DENSE_BITS = 8 * BYTES_OF_ROW
 
 
 @dataclass(frozen=True)
@@ -226,12 +228,10 @@ def _count_distinct(connection: duckdb.DuckDBPyConnection, orders: str, n_rows: 
     kind, least, most = connection.execute(
         f"SELECT any_value(typeof(ord)), min(ord), max(ord) FROM ({orders})"
     ).fetchall()[0]
-    if kind in WHOLE and least is not None and most - least < DENSE_BITS * n_rows:
-        return int(
-            _value(connection, f"SELECT bit_count(bitstring_agg(ord, {least}, {most})) "
-                   f"FROM ({orders})")
-        )  # fmt: skip
-    return int(_value(connection, f"SELECT count(DISTINCT ord) FROM ({orders})"))
+    whole = kind in WHOLE and least is not None
+    dense = whole and most - least < min(BITS_OF_ROW * n_rows, MOST_BITS)
+    count = f"bit_count(bitstring_agg(ord, {least}, {most}))" if dense else "count(DISTINCT ord)"
+    return int(_value(connection, f"SELECT {count} FROM ({orders})"))
 
 
 def _dense_days(
@@ -243,8 +243,9 @@ def _dense_days(
     n_rows, n_customers = connection.execute(
         f"SELECT count(*), approx_count_distinct(customer) FROM order_sums WHERE rule = {USED}"
     ).fetchall()[0]
-    bytes_of_customer = (last - first).days / 8 + BYTES_OF_ROW
-    return (first, last) if n_customers * bytes_of_customer < n_rows * BYTES_OF_ROW else None
+    bits = n_customers * (last - first).days
+    table = BYTES_OF_ROW * (n_rows - n_customers)
+    return (first, last) if bits < min(8 * table, MOST_BITS) else None
 
 
 def orders_query(orders: str) -> str:
