@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import yaml
+
+from segexp.errors import ConfigError
 
 MB = 2**20
 MOST_TABLE = 1024 * MB  # of a table that is read whole
@@ -21,7 +24,12 @@ MOST_MODEL_RATIO = 20  # so many times the size of its file
 MOST_MODEL_JSON = 64 * MB  # of the description that a saved model begins with
 MOST_ENTRIES = 200_000  # of a YAML file, where each alias counts as all that it stands for
 MOST_DEPTH = 100
+_LETTERS = 100  # of a text, that count as one entry more
 _CELL = 8  # bytes of a number
+
+
+class TooLargeError(ConfigError):
+    """A file is over a bound; nothing else is known to be wrong with it."""
 
 
 def too_large(file: Path) -> str:
@@ -104,21 +112,25 @@ def _model(file: Path) -> str:
     most = max(MOST_MODEL, MOST_MODEL_RATIO * file.stat().st_size)
     try:
         with zipfile.ZipFile(file) as content:
-            unpacked = sum(_entry_bytes(content, entry) for entry in content.infolist())
-            described = sum(e.file_size for e in content.infolist() if e.filename == "schema.json")
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+            entries = content.infolist()
+            unpacked = sum(entry.file_size for entry in entries)
+            described = sum(e.file_size for e in entries if e.filename == "schema.json")
+            for entry in entries:
+                if unpacked > most:
+                    break
+                if entry.filename.endswith(".npz") and entry.file_size <= MOST_TABLE:
+                    unpacked += _inner_bytes(content, entry)
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
         return ""
     return _said(unpacked / MB, most / MB, "MB unpacked") or _said(
         described / MB, MOST_MODEL_JSON / MB, "MB of JSON"
     )
 
 
-def _entry_bytes(content: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
-    """Return the bytes of a file in a saved model; a sparse matrix is compressed once more."""
-    if not entry.filename.endswith(".npz") or entry.file_size > MOST_TABLE:
-        return entry.file_size
+def _inner_bytes(content: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Return the bytes of a sparse matrix, which is compressed once more."""
     with zipfile.ZipFile(io.BytesIO(content.read(entry))) as inner:
-        return entry.file_size + sum(part.file_size for part in inner.infolist())
+        return sum(part.file_size for part in inner.infolist())
 
 
 _KINDS = {".csv": _csv, ".json": _json, ".parquet": _parquet, ".skops": _model}
@@ -157,7 +169,7 @@ def yaml_too_large(text: str) -> str:
             # Inside of what it stands for it has no end.
             anchor, size = None, sizes.get(event.anchor, MOST_ENTRIES + 1)
         elif isinstance(event, yaml.ScalarEvent):
-            anchor, size = event.anchor, 1
+            anchor, size = event.anchor, 1 + len(event.value) // _LETTERS
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, size = above.pop()
         else:

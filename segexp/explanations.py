@@ -70,7 +70,8 @@ def limited(seconds: float, what: str) -> Iterator[None]:
     ----------
     seconds : float
         Of computing, so that it does not matter what else the machine does. Only the main thread
-        of a program on Unix can be stopped.
+        of a program on Unix can be stopped, and one long call of compiled code ends only when it
+        returns.
     what : str
         Is said to have been stopped.
 
@@ -87,12 +88,14 @@ def limited(seconds: float, what: str) -> Iterator[None]:
         raise _OutOfTimeError
 
     before = signal.signal(signal.SIGPROF, stop)
-    # Again every second: one that comes in a callback of a library is lost.
-    signal.setitimer(signal.ITIMER_PROF, max(seconds, 1e-6), 1.0)
     try:
-        yield
-    except _OutOfTimeError:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        try:
+            # Again every second: one that comes in a callback of a library is lost.
+            signal.setitimer(signal.ITIMER_PROF, max(seconds, 1e-6), 1.0)
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except _OutOfTimeError:  # which may come in place of the line above
         raise _too_long(what, seconds) from None
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

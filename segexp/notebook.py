@@ -217,13 +217,14 @@ def report(
     Raises
     ------
     ConfigError
-        If several targets have no ``output``, or it is there already.
+        If several targets, or a folder of runs, have no ``output``, or it is there already.
     RunError
         If there is no run, or the file cannot be written.
     """
     from segexp.actions import load_actions
     from segexp.config.options import find_conf_dirs
-    from segexp.report.report import REPORT
+    from segexp.data.findings import counted
+    from segexp.report.report import REPORT, runs_within
     from segexp.report.report import report as report_on
 
     folders = [_path_of(target) for target in targets]
@@ -231,6 +232,12 @@ def report(
         raise ConfigError("name a run: segexp.report(run)")
     if output is None and len(folders) > 1:
         raise ConfigError("a report of several runs needs a file: output='report.html'")
+    if output is None and (gathered := runs_within(folders)):
+        raise ConfigError(
+            f"{folders[0]} is no run and no sweep; {counted(len(gathered), 'run')} "
+            f"{'lies' if len(gathered) == 1 else 'lie'} in it: name one, such as {gathered[0]}, or "
+            f"say where to write the comparison of all: output='comparison.html'"
+        )
     page = Path(output) if output is not None else folders[0] / REPORT
     if output is not None and page.suffix.lower() != ".html":
         raise ConfigError(f"{page}: the name of this file must end in .html")

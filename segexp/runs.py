@@ -311,6 +311,8 @@ class Run:
         import pandas as pd
 
         path = self.path / name
+        if not path.exists():  # pandas says no more than the path
+            raise RunError(f"{path} is missing from the run")
         try:
             return pd.read_parquet(path)
         except (OSError, ValueError) as error:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segexp.clustering.profile import LEAST_SHARE_GAP, NOISE
+from segexp.clustering.profile import LEAST_SHARE_GAP, NOISE, is_well_known
 from segexp.errors import ConfigError, DataError, did_you_mean
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -29,7 +29,7 @@ HIGH, LOW, AVERAGE = "high", "low", "average"
 RATHER_HIGH, RATHER_LOW = "rather high", "rather low"  # far from the mean, though it is no marker
 NOT_KNOWN = "not known"
 NOBODY = "average customers"  # the name of a segment that nothing marks
-EVERYWHERE_AVERAGE = "average in everything"
+NO_MARKER = "no column marks it"
 UNASSIGNED = "in no segment"  # the name of noise
 MAX_LETTERS = 40
 LEAST_PLACED = 0.6  # of the places on columns that name all segments: not average
@@ -52,12 +52,14 @@ class Marker:
     """A column, or a level of one, of which a segment has much more or less than all customers.
 
     ``level`` is None of a numeric column. ``is_more`` is None of a column in which no customer of
-    the segment has a value; then ``level`` is None whatever the column holds.
+    the segment has a value, or few have (``has_some``) though most others have; then ``level`` is
+    None whatever the column holds.
     """
 
     column: str
     level: str | None
     is_more: bool | None
+    has_some: bool = False
 
     @property
     def key(self) -> str:
@@ -65,10 +67,15 @@ class Marker:
         return self.column if self.level is None else f"{self.column}={self.level}"
 
     @property
+    def unknown(self) -> str:
+        """What is said of a column that is not known."""
+        return f"mostly {NOT_KNOWN}" if self.has_some else NOT_KNOWN
+
+    @property
     def text(self) -> str:
         """The words of the profile."""
         if self.is_more is None:
-            return f"{self.key} {NOT_KNOWN}"
+            return f"{self.key} {self.unknown}"
         return f"{_WORDS[self.level is not None, self.is_more]} {self.key}"
 
 
@@ -128,7 +135,7 @@ def _fuller_where_equal(labels: dict[str, str], fuller: Mapping[str, str]) -> di
 def read_markers(profile: pd.DataFrame) -> dict[str, list[Marker]]:
     """Return the markers of each segment, the strongest first.
 
-    Columns in which none of its customers has a value stand last.
+    Columns in which none of its customers has a value, or few have and most others, stand last.
 
     Parameters
     ----------
@@ -154,24 +161,40 @@ def read_markers(profile: pd.DataFrame) -> dict[str, list[Marker]]:
         if ", ".join(texts) != text:
             raise DataError(f"the markers of segment {segment} name no column: {text!r:.60}")
         found[str(segment)] = [known[part] for part in texts]
-    for segment, columns in _unknown(profile).items():
-        found[segment] += [Marker(column, None, None) for column in columns]
+    for segment, unknown in _unknown(profile).items():
+        found[segment] += unknown
     return found
 
 
-def _unknown(profile: pd.DataFrame) -> dict[str, list[str]]:
-    """Return the columns in which a segment has no value at all, but others have."""
+def _unknown(profile: pd.DataFrame) -> dict[str, list[Marker]]:
+    """Return the columns in which a segment has no value, or few and most others have one."""
     figures: dict[str, list[str]] = {}  # column -> its columns in the profile
     for marker in _possible(profile):
         kind = "mean" if marker.level is None else "share"
         figures.setdefault(marker.column, []).append(f"{kind}[{marker.key}]")
-    found: dict[str, list[str]] = {str(segment): [] for segment in profile["segment"]}
+    found: dict[str, list[Marker]] = {str(segment): [] for segment in profile["segment"]}
     for column, names in figures.items():
         is_empty = np.logical_and.reduce([np.isnan(_floats(profile, name)) for name in names])
-        if is_empty.any() and not is_empty.all():
-            for row in np.flatnonzero(is_empty):
-                found[str(profile["segment"].iloc[row])].append(column)
+        is_scarce = ~is_empty & _is_scarce(profile, column)
+        if is_empty.all():
+            continue
+        for row in np.flatnonzero(is_empty | is_scarce):
+            marker = Marker(column, None, None, has_some=not is_empty[row])
+            found[str(profile["segment"].iloc[row])].append(marker)
     return found
+
+
+def _is_scarce(profile: pd.DataFrame, column: str) -> NDArray[np.bool_]:
+    """Return whether most of a segment lack a value that most of the others have."""
+    known, n = _n_known(profile, column), _n_known(profile)
+    return (2 * known < n) & (2 * (known.sum() - known) > n.sum() - n)
+
+
+def _n_known(profile: pd.DataFrame, column: str | None = None) -> Floats:
+    """Return how many customers of each segment there are, or have a value in a column."""
+    names = ("n",) if column is None else (f"known[{column}]", "n")
+    name = next((name for name in names if name in profile), None)
+    return np.ones(len(profile)) if name is None else _floats(profile, name)
 
 
 def _floats(profile: pd.DataFrame, name: str) -> Floats:
@@ -290,8 +313,8 @@ def segment_levels(profile: pd.DataFrame) -> dict[str, dict[str, str]]:
 
     Columns that mark it come first, the strongest before others; any other numeric column is
     ``rather high`` or ``rather low`` from an index of 133 on or up to 75, else ``average``. A
-    column in which the segment has no value is left out. A column of levels such as *Low* and
-    *High* counts as the level that is frequent.
+    column in which too few of the segment have a value is left out. A column of levels such as
+    *Low* and *High* counts as the level that is frequent.
 
     Examples
     --------
@@ -300,9 +323,12 @@ def segment_levels(profile: pd.DataFrame) -> dict[str, dict[str, str]]:
     >>> segment_levels(table)
     {'A': {'age': 'high'}, 'B': {'age': 'average'}}
     """
-    leanings = _leanings(profile)
+    leanings, columns = _leanings(profile), _columns(profile)
+    well_known = {
+        column: is_well_known(_n_known(profile, column), _n_known(profile)) for column in columns
+    }
     found: dict[str, dict[str, str]] = {}
-    for segment, markers in read_markers(profile).items():
+    for row, (segment, markers) in enumerate(read_markers(profile).items()):
         levels: dict[str, str] = {}
         for marker in markers:
             level = _level(marker)
@@ -315,7 +341,9 @@ def segment_levels(profile: pd.DataFrame) -> dict[str, dict[str, str]]:
             if lean.marker.level is None
         }
         others = _numeric(profile) - set(levels) - unknown
-        found[segment] = levels | {c: AVERAGE for c in _columns(profile) if c in others}
+        found[segment] = levels | {
+            c: AVERAGE for c in columns if c in others and well_known[c][row]
+        }
     return found
 
 
@@ -385,14 +413,16 @@ def without_markers(profile: pd.DataFrame) -> dict[str, str]:
     >>> table = pd.DataFrame({"segment": ["A", "B", "C"], "markers": ["high age", "", ""],
     ...                       "mean[age]": [60.0, 20.0, 35.0], "index[age]": [180.0, 60.0, 105.0]})
     >>> without_markers(table)
-    {'B': 'rather low age', 'C': 'average in everything'}
+    {'B': 'rather low age', 'C': 'no column marks it'}
     """
     try:
         leanings, markers = say_leanings(profile), read_markers(profile)
     except DataError:
         return {}
+    # Where nobody is in a segment, what all customers are like marks none.
+    plain = UNASSIGNED if set(markers) == {NOISE} else NO_MARKER
     return {
-        segment: ", ".join(leanings[segment]) or EVERYWHERE_AVERAGE
+        segment: ", ".join(leanings[segment]) or plain
         for segment, found in markers.items()
         if not found
     }
@@ -419,16 +449,18 @@ def _leanings(profile: pd.DataFrame) -> dict[str, list[_Leaning]]:
 
 def _indices(profile: pd.DataFrame, marker: Marker) -> Floats:
     """Return 100 times what each segment has over what all have; NaN where that says nothing."""
+    sizes = _n_known(profile, marker.column)
+    is_enough = is_well_known(sizes, _n_known(profile))
     if marker.level is None:
         name = f"index[{marker.column}]"
-        return _floats(profile, name) if name in profile else np.full(len(profile), np.nan)
+        found = _floats(profile, name) if name in profile else np.full(len(profile), np.nan)
+        return np.where(is_enough, found, np.nan)
     shares = _floats(profile, f"share[{marker.key}]")
-    sizes = _floats(profile, "n") if "n" in profile else np.ones(len(profile))
     is_known = ~np.isnan(shares)
     n = sizes[is_known].sum()
     overall = float(shares[is_known] @ sizes[is_known] / n) if n > 0 else math.nan
     # Of a rare level a few customers more are half as many again; that says nothing.
-    is_clear = (np.abs(shares - overall) >= LEAST_SHARE_GAP) & (shares > 0)
+    is_clear = is_enough & (np.abs(shares - overall) >= LEAST_SHARE_GAP) & (shares > 0)
     return np.where(is_clear, 100 * shares / (overall or math.nan), np.nan)
 
 
@@ -465,7 +497,7 @@ class _Speech:
 
     def words(self, marker: Marker) -> str:
         if marker.is_more is None:
-            return f"{self.labels[marker.column]} {NOT_KNOWN}"
+            return f"{self.labels[marker.column]} {marker.unknown}"
         return f"{_WORDS[marker.level is not None, marker.is_more]} {self.thing(marker)}"
 
     def thing(self, marker: Marker) -> str:
@@ -639,7 +671,7 @@ class _Names:
         """Return how far a column deviates in the segments it marks, in marking deviations."""
         table = self.profile.set_index(self.profile["segment"].astype(str))
         means = pd.to_numeric(table[f"mean[{column}]"], errors="coerce")
-        sizes = pd.to_numeric(table["n"], errors="coerce") if "n" in table else means * 0 + 1
+        sizes = pd.Series(_n_known(self.profile, column), table.index)
         overall = float((means * sizes).sum() / sizes[means.notna()].sum())
         largest, least = float(means.max()), 0.5 * abs(overall)
         # Of a rare yes, counted as 0 and 1, little is much; it must deviate by 5 points at least.

@@ -34,6 +34,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from segexp.clustering.profile import NOISE
 from segexp.clustering.quality import check_labels
+from segexp.data.cells import cell_text
 from segexp.errors import DataError, did_you_mean
 from segexp.segment_names import column_labels
 
@@ -74,16 +75,15 @@ class Column:
         A column of the codes 1 and 2 is text in one table, and numbers in another. A number for
         which two levels would stand is the one that is written in the usual way, else neither.
         """
+        read = {level: cell for level in self.levels if (cell := _read_as(level)) is not None}
         found: dict[Cell, list[str]] = {}
-        for level in self.levels:
-            if (cell := _read_as(level)) is not None:
-                found.setdefault(cell, []).append(level)
-        usual = {
-            level: cell
-            for cell, twins in found.items()
-            for level in twins
-            if len(twins) == 1 or level == str(cell)
-        }
+        for level, cell in read.items():
+            found.setdefault(cell, []).append(level)
+        usual = {}
+        for twins in found.values():
+            written = [level for level in twins if level == cell_text(read[level])]
+            if len(alone := written if len(twins) > 1 else twins) == 1:
+                usual[alone[0]] = read[alone[0]]
         return {
             level: (level, usual[level]) if level in usual else (level,) for level in self.levels
         }

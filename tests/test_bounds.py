@@ -94,6 +94,27 @@ def test_a_matrix_that_is_compressed_twice_is_unpacked_twice(small: None, tmp_pa
     assert "3 MB unpacked" in too_large(tmp_path / "m.skops")
 
 
+def test_what_a_model_unpacks_to_is_counted_no_further_than_its_bound(
+    small: None, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "inner.npz", "w", zipfile.ZIP_DEFLATED) as inner:
+        inner.writestr("data.npy", bytes(3_000_000))
+    with zipfile.ZipFile(tmp_path / "m.skops", "w", zipfile.ZIP_DEFLATED) as model:
+        model.write(tmp_path / "inner.npz", "1.npz")
+        model.writestr("2.npz", "no archive, which ends the counting where it is read")
+    assert "3 MB unpacked" in too_large(tmp_path / "m.skops")
+
+
+def test_of_a_damaged_matrix_in_a_model_nothing_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "m.skops"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as model:
+        model.writestr("1.npz", bytes(range(256)) * 9)
+    content = bytearray(file.read_bytes())
+    content[35:45] = b"\xff" * 10  # of what is compressed
+    file.write_bytes(content)
+    assert too_large(file) == ""
+
+
 # Each line holds the one before nine times.
 LAUGHS = "a: &a {k: 1}\n" + "".join(
     f"{name}: &{name} {{{{}}: [{', '.join([f'*{before}'] * 9)}]}}\n"
@@ -116,3 +137,9 @@ def test_yaml_that_is_nested_deeply_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "names.yaml").write_text("a: " + "[" * 100_000)
     with pytest.raises(ConfigError, match="nested more than 100 deep"):
         read_yaml(tmp_path / "names.yaml")
+
+
+def test_a_text_counts_by_its_length_wherever_an_alias_stands_for_it() -> None:
+    text = "a: &a " + "x" * 30_000 + "\nb: [" + "*a, " * 1_000 + "]\n"
+    assert "200,000 entries, aliases followed" in yaml_too_large(text)
+    assert yaml_too_large(text.replace("x" * 30_000, "x")) == ""

@@ -19,7 +19,7 @@ from segexp.runs import COMPLETED
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "checks.md"
 PARTS = ("config", "summary", "scores", "baselines", "predictions", "importance", "sample",
          "segmentation", "segments", "k_table", "rfm", "value", "baskets",
-         "customers", "unused")  # fmt: skip
+         "customers", "model", "unused")  # fmt: skip
 
 
 def made(task="classification", dataset=None, **parts):
@@ -32,7 +32,8 @@ def made(task="classification", dataset=None, **parts):
         "split": {"protocol": "cv", "n_splits": 5, "n_repeats": 1, "test_size": None},
         **parts.pop("manifest", {}),
     }  # fmt: skip
-    return SimpleNamespace(manifest=manifest, **{**dict.fromkeys(PARTS), "damaged": {}, **parts})
+    nothing = {**dict.fromkeys(PARTS), "damaged": {}, "not_read": {}}
+    return SimpleNamespace(manifest=manifest, **{**nothing, **parts})
 
 
 def found_in(code, count=1, message="1 thing", **dataset):
@@ -108,6 +109,12 @@ def manifest(**entries):
     return made(manifest=entries)
 
 
+def finished(**files):
+    """Every file of a final model is there, but for those that a test takes away."""
+    there = {"segmentation": {}, "customers": pd.DataFrame(), "model": object(), **files}
+    return clusters(60, 40, config={"evaluation": {"final_model": True}}, **there)
+
+
 def bought(n, first="2011-01-01"):
     log = {"first": first, "last": "2011-12-01"}
     return made("clustering", {"log": log}, rfm=pd.DataFrame({"customers": [n]}))
@@ -117,6 +124,11 @@ RNG = np.random.default_rng(0)
 CASES = {  # code: a run that makes the check speak, one that leaves it silent
     "unfinished": (manifest(status="failed"), made()),
     "damaged_files": (made(damaged={"scores.csv": "it is empty"}), made()),
+    "missing_files": (
+        finished(customers=None),
+        finished(),
+    ),
+    "files_not_read": (made(not_read={"customers.parquet": "it holds 9 GB"}), made()),
     "run_warning": (manifest(warnings=["the model was not saved"]), manifest(warnings=[])),
     "dirty_environment": (
         manifest(git={"commit": "abc", "dirty": True}),
@@ -180,7 +192,7 @@ CASES = {  # code: a run that makes the check speak, one that leaves it silent
     "unusable_segmentation": (manifest(constraints_missed=["n_segments is 1"]), made()),
     "single_segment": (segmented({"n_segments": 1}), segmented({"n_segments": 2})),
     "giant_segment": (clusters(80, 20), clusters(79, 21)),
-    "tiny_segments": (clusters(90, 9), clusters(90, 10)),
+    "tiny_segments": (clusters(90, 29), clusters(90, 30)),
     "much_noise": (
         segmented({"in_sample": {"noise_share": 0.1}}),
         segmented({"in_sample": {"noise_share": 0.05}}),
@@ -257,6 +269,12 @@ def test_a_check_fires(code):
     assert found[0].message and found[0].explanation
 
 
+@pytest.mark.parametrize("sizes", [(70, 30), (600, 200, 200)])
+def test_sizes_at_the_limit_of_the_docs_are_imbalanced(sizes):
+    run = manifest(segments=dict(zip("abc", sizes, strict=False)))
+    assert "imbalanced_accuracy" in codes(run)
+
+
 @pytest.mark.parametrize("code", OWN)
 def test_a_check_stays_silent(code):
     assert code not in codes(CASES[code][1])
@@ -327,6 +345,13 @@ def test_gaps_in_a_column_that_the_clusterer_does_not_see_decide_nothing():
     assert codes(gaps("aabb" * 10, unused=frozenset({"x"}))) == []
 
 
+def test_preprocessing_that_a_run_has_is_not_advised():
+    run = gaps(segments="aabb" * 10)
+    run.manifest["preprocessing"] = "mixed"
+    found = next(check for check in checks.check_run(run) if check.code == "missingness_decides")
+    assert "take preprocessing=minimal, which adds no marks" in found.advice
+
+
 def test_imbalance_is_beside_segments_of_equal_size():
     even = {f"s{i}": 25 for i in range(38)}
     assert codes(manifest(segments=even | {"large": 70, "small": 12})) == []
@@ -377,8 +402,15 @@ def test_small_segments_of_fixed_rules_are_not_to_be_merged():
     assert found.code == "tiny_segments" and "wider rules" in found.advice
 
 
+@pytest.mark.parametrize(("least", "is_tiny"), [(0.1, True), (0.0, False)])
+def test_how_small_is_tiny_is_what_the_constraints_say(least, is_tiny):
+    bounds = {"smallest_share": {"min": least}}
+    run = clusters(4000, 50, config={"evaluation": {"constraints": bounds}})
+    assert ("tiny_segments" in codes(run)) is is_tiny
+
+
 def test_nobody_is_told_to_cluster_what_fixed_rules_put_into_one_segment():
-    (found,) = checks.check_run(clusters(90, 10, config=RULED))
+    (found,) = checks.check_run(clusters(900, 100, config=RULED))
     assert found.code == "giant_segment" and "kmeans" not in found.advice
 
 
@@ -397,6 +429,12 @@ def test_a_name_is_said_without_escapes():
     run.segments["segment"] = ["1", "2", 'the "best" of the department\'s']
     (found,) = checks.check_run(run)
     assert "'the \"best\" of the department's' (5)" in found.message
+
+
+def test_a_model_that_could_not_be_saved_is_not_missing():
+    run = finished(model=None)
+    run.manifest["warnings"] = ["the model was not saved"]
+    assert "missing_files" not in codes(run)
 
 
 def test_muted_codes_are_left_out():

@@ -51,6 +51,24 @@ def test_missing_cells_are_left_out() -> None:
     assert table["share[job=a]"].tolist() == [1, 0]
 
 
+def test_of_a_column_with_missing_cells_those_with_a_value_are_counted() -> None:
+    table = profile(X.assign(city=["x", None, "x", "x"]), TWO)
+    assert table["known[city]"].tolist() == [2, 1] and "known[income]" not in table
+
+
+@pytest.mark.parametrize(("n_known", "marks"), [(9, ""), (10, "high debt")])
+def test_few_customers_with_a_value_make_no_marker(n_known: int, marks: str) -> None:
+    debt = np.where(np.arange(40) < n_known, 90.0, np.nan)
+    debt[20:] = 10.0
+    assert profile(pd.DataFrame({"debt": debt}), [0] * 20 + [1] * 20)["markers"][0] == marks
+
+
+def test_a_minority_with_a_value_makes_no_marker() -> None:
+    debt = np.where(np.arange(80) < 19, 90.0, np.nan)
+    debt[40:] = 10.0
+    assert profile(pd.DataFrame({"debt": debt}), [0] * 40 + [1] * 40)["markers"][0] == ""
+
+
 def test_only_the_most_frequent_levels_are_shown() -> None:
     codes = [f"c{min(i, j)}" for i in range(8) for j in range(8)]
     table = profile(pd.DataFrame({"code": codes}), np.zeros(64, dtype=int))

@@ -18,8 +18,28 @@ def test_days_are_told_as_dates():
     assert (str(first), str(last)) == ("2009-07-07", "2023-03-14")
 
 
-def test_days_may_have_a_time_and_gaps():
-    assert serial_days("last_visit", np.append(DAYS + 0.25, np.nan)) is not None
+def test_days_may_have_gaps():
+    assert serial_days("last_visit", np.append(DAYS, np.nan)) is not None
+
+
+EARLY = np.arange(8_001, 50_001, 7)  # from 1921 on: days under the name of a date only
+
+
+@pytest.mark.parametrize("name", ["last_seen", "StartDate", "enddate", "first_day", "signup"])
+def test_the_name_of_a_date_allows_days_of_a_century(name):
+    assert serial_days(name, EARLY) is not None
+
+
+@pytest.mark.parametrize("name", ["last_order_value", "last_order", "first", "day_count", "end"])
+def test_a_word_that_dates_share_with_amounts_is_no_name_of_a_date(name):
+    assert serial_days(name, EARLY) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["zip", "ZipCode", "postcode", "order_value", "day_rate_eur", "CustomerID", "amount"]
+)
+def test_codes_and_money_are_no_days(name):
+    assert serial_days(name, DAYS) is None
 
 
 @pytest.mark.parametrize(
@@ -28,6 +48,7 @@ def test_days_may_have_a_time_and_gaps():
         ("income", np.arange(20_000, 60_000, 7)),  # more than a few years
         ("income", np.arange(40_000, 45_000, 100)),  # round
         ("spend", DAYS + 0.25),
+        ("signup_date", DAYS + 0.25),
         ("since", np.arange(2_000, 2_026)),  # years
         ("since", [40_001, 40_002]),
         ("since", [np.nan]),

@@ -1,5 +1,7 @@
 """What a saved model makes of its features, checked against what can be computed otherwise."""
 
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -373,6 +375,22 @@ def test_what_ends_in_time_is_left_alone():
     with limited(60.0, "circles"):
         found = sum(range(10))
     assert found == 45
+
+
+def test_a_time_that_is_up_while_the_clock_is_stopped_is_one_error(monkeypatch):
+    before, sent, set_clock = signal.getsignal(signal.SIGPROF), [], signal.setitimer
+
+    def late(which, seconds, interval=0.0):
+        if seconds == 0 and not sent:
+            sent.append(True)
+            signal.raise_signal(signal.SIGPROF)
+        return set_clock(which, seconds, interval)
+
+    monkeypatch.setattr(signal, "setitimer", late)
+    with pytest.raises(ExplanationError, match="circles take longer"), limited(60.0, "circles"):
+        pass
+    assert signal.getsignal(signal.SIGPROF) is before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
 
 
 def test_a_model_of_a_billion_trees_is_not_refitted():

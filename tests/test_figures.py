@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from segexp.config.space import parse_space
 from segexp.figures import search as figures
@@ -95,6 +96,13 @@ def test_a_figure_becomes_a_png_and_an_svg(trials):
 def test_pictures_are_those_that_are_written_to_files(trials):
     drawn = [figures.optimisation_history(trials, "f1", True) for _ in range(2)]
     assert dict(Pictures(drawn[0])) == render(drawn[1])
+
+
+def test_a_letter_that_the_font_lacks_is_a_box_without_a_warning(recwarn):
+    figure = Figure(layout="constrained")
+    figure.subplots().set_title("\N{BURRITO} \N{DUCK}")
+    render(figure)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])

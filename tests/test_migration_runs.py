@@ -109,6 +109,13 @@ def test_the_first_period_is_what_the_run_found(kmeans):
     assert found.customers["before"].tolist() == made["segment"].tolist()
 
 
+def test_customers_that_are_gone_from_the_run_are_missing(copy):
+    path = copy.path / runs.CUSTOMERS
+    path.unlink()
+    later()
+    assert refused(copy, error=RunError) == f"{path} is missing from the run"
+
+
 def test_the_second_period_is_what_the_saved_model_says(kmeans):
     found = compared(kmeans, later())
     predicted = predict_table(kmeans, "later.csv").table

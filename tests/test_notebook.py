@@ -404,6 +404,14 @@ def test_a_report_lies_in_the_run_directory_or_where_it_is_wanted(grid, tmp_path
     assert segexp.report(*grid.runs, output=tmp_path / "both.html").exists()
 
 
+def test_the_report_of_a_folder_of_runs_needs_a_file(grid, tmp_path):
+    folder = tmp_path / "runs"
+    shutil.copytree(grid.runs[0].path, folder / "one")
+    with pytest.raises(ConfigError, match=r"1 run lies in it: name one, such as .*output='comp"):
+        segexp.report(folder)
+    assert not (folder / "report.html").exists()
+
+
 @pytest.mark.slow
 def test_a_report_is_a_page_on_the_run(grid):
     assert "decision_tree" in grid.runs[0].report().read_text("utf-8")

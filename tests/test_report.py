@@ -305,8 +305,54 @@ def test_damage_is_told_below_the_summary_by_a_check_and_on_the_terminal(
     assert line == f"segexp: {run}: {said}; the report says what it leaves out"
     page = words_of((run / REPORT).read_text("utf-8"))
     assert f"Damaged: {said}." in page
-    assert f"2 files of the run cannot be read: {runs.PIPELINE}, {runs.SAMPLE}:" in page
+    assert f"2 files of the run cannot be read: {runs.PIPELINE} and {runs.SAMPLE}:" in page
     assert "damaged_files" in page
+
+
+def test_a_file_over_a_bound_is_not_called_damaged(tree, copy, capsys, monkeypatch):
+    run = copy(tree)
+    monkeypatch.setattr("segexp.bounds.MOST_TABLE", 1000)
+    for part in ("data.data_sections", "classification.classification_sections",
+                 "cards.card_sections"):  # fmt: skip
+        monkeypatch.setattr(f"segexp.report.{part}", lambda *args, **options: [])
+    assert execute([str(run)], None, None, (), None, False) == 0
+    names = f"{runs.PREDICTIONS}, {runs.SAMPLE}"
+    assert f"files of the run are left alone: {names};" in capsys.readouterr().err
+    page = words_of((run / REPORT).read_text("utf-8"))
+    assert f"Not read: files of the run are left alone: {names}." in page
+    assert "Not read or not made, and so not shown:" in page and "files_not_read" in page
+    assert "restore them" not in page and "damaged" not in page.lower()
+
+
+def test_a_config_over_its_bound_is_not_called_damaged(tree, copy):
+    run = copy(tree)
+    (run / runs.CONFIG).write_text("a: &a [*a]")
+    source = Source.open(run)
+    assert source.damaged == {} and list(source.not_read) == [runs.CONFIG]
+
+
+def saved_with(run: Path, version: str) -> Path:
+    manifest = json.loads((run / runs.MANIFEST).read_text("utf-8"))
+    manifest["versions"]["scikit-learn"] = version
+    (run / runs.MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    return run
+
+
+def test_a_model_of_another_version_is_not_called_damaged(tree, copy, monkeypatch):
+    def unknown(content: bytes, name: str) -> None:
+        raise AttributeError("Tree has no attribute missing_go_to_left")
+
+    run = saved_with(copy(tree), "0.1.0")
+    monkeypatch.setattr("segexp.saved_model.load_pipeline", unknown)
+    source = Source.open(run)
+    assert source.damaged == {}
+    assert source.not_read[runs.PIPELINE].startswith("it was saved with scikit-learn 0.1.0 (here")
+
+
+def test_a_broken_model_of_another_version_is_damaged(tree, copy):
+    run = saved_with(copy(tree), "0.1.0")
+    (run / runs.PIPELINE).write_bytes((run / runs.PIPELINE).read_bytes()[:1000])
+    assert list(Source.open(run).damaged) == [runs.PIPELINE]
 
 
 def test_a_whole_run_is_not_said_to_be_damaged(quick, tree, capsys):
@@ -628,6 +674,13 @@ def test_a_folder_of_runs_needs_a_file_for_its_comparison(quick, sweep, tmp_path
     assert not (folder / "report.html").exists()
     assert execute([str(folder)], str(tmp_path / "all.html"), None, (), None, False) == 0
     assert "2 runs found in" in capsys.readouterr().out
+
+
+def test_a_folder_of_runs_has_no_figures_of_its_own(quick, sweep, tmp_path):
+    folder = tmp_path / "runs"
+    shutil.copytree(runs.find_runs(sweep)[0], folder / "one")
+    with pytest.raises(ConfigError, match="--figures is for the figures of one run"):
+        execute([str(folder)], str(tmp_path / "x.html"), None, (), str(tmp_path / "f"), False)
 
 
 def test_several_directories_need_a_file(tree):

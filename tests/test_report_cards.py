@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 
 import segexp.runs as runs
 from segexp.clustering.profile import profile
@@ -190,6 +192,39 @@ def test_a_column_with_values_below_zero_is_drawn_in_standard_deviations(
     assert (bar.text, round(bar.value)) == ("+1.0 sd", 150)
 
 
+def with_gaps(corners: pd.DataFrame) -> pd.DataFrame:
+    """Of the first two segments, whose income is high, one customer in ten has one."""
+    is_gap = (LABELS < 2) & (np.arange(200) % 10 > 0)
+    return corners.assign(income=(corners["income"] - 55).mask(is_gap))
+
+
+def test_the_mean_of_all_is_that_of_customers_with_a_value(
+    folder: Path, corners: pd.DataFrame
+) -> None:
+    table = with_gaps(corners)
+    profile(table, LABELS, ["1", "2", "3", "4"]).to_csv(folder / runs.SEGMENTS, index=False)
+    shown = next(block for block in cards_of(folder)[0].blocks if isinstance(block, Table))
+    row = next(row for row in shown.rows if getattr(row[0], "text", "") == "income")
+    assert float(str(row[2])) == pytest.approx(table["income"].mean(), rel=0.01)
+
+
+def test_what_few_of_a_segment_have_is_not_drawn(folder: Path, corners: pd.DataFrame) -> None:
+    table = profile(with_gaps(corners), LABELS, ["1", "2", "3", "4"])
+    table.to_csv(folder / runs.SEGMENTS, index=False)
+    card = cards_of(folder)[0]
+    assert "income" not in [bar.label for bar in card.bars]
+    assert "income mostly not known" in card.tags
+
+
+def test_typical_customers_lack_what_most_of_their_segment_lack(
+    folder: Path, corners: pd.DataFrame
+) -> None:
+    sample = pd.read_parquet(folder / runs.SAMPLE).assign(income=with_gaps(corners)["income"])
+    sample.to_parquet(folder / runs.SAMPLE)
+    shown = [block for block in cards_of(folder)[0].blocks if isinstance(block, Table)][-1]
+    assert {row[shown.columns.index("income")] for row in shown.rows} == {"–"}
+
+
 def test_a_level_that_marks_a_segment_is_drawn(folder: Path, corners: pd.DataFrame) -> None:
     jobs = np.where(LABELS == 0, "Artist", "Doctor")
     table = profile(corners.assign(job=jobs), LABELS, ["1", "2", "3", "4"])
@@ -273,6 +308,45 @@ def test_what_a_model_does_not_see_has_no_effect_on_what_it_gets(folder: Path) -
     assert Source.open(folder).unused == {"sex"}
     (folder / runs.PIPELINE).unlink()
     assert Source.open(folder).unused == set()
+
+
+def test_a_rare_value_that_the_model_sees_is_not_called_unused(folder: Path) -> None:
+    flag = np.zeros(200)
+    flag[[0, 1, 2, 199]] = [np.nan, 1.0, 1.0, np.nan]
+    use_flag(folder, flag)
+    assert Source.open(folder).unused == {"spending", "sex"}
+
+
+def test_of_a_column_with_one_value_and_gaps_nothing_is_said(folder: Path) -> None:
+    use_flag(folder, np.where(np.arange(200) % 9 == 0, np.nan, 1.0))
+    assert Source.open(folder).unused == {"spending", "sex"}
+
+
+def use_flag(folder: Path, flag: np.ndarray[Any, Any]) -> None:
+    """Find the segments by income in coarse bins and by a flag, whose gaps are filled in."""
+    sample = pd.read_parquet(folder / runs.SAMPLE).assign(flag=flag)
+    sample.to_parquet(folder / runs.SAMPLE)
+    schema = json.loads((folder / runs.MODEL_SCHEMA).read_text())
+    schema["columns"]["flag"] = {"role": "numeric"}
+    (folder / runs.MODEL_SCHEMA).write_text(json.dumps(schema))
+    prepare = ColumnTransformer(
+        [
+            ("bins", KBinsDiscretizer(2, encode="ordinal", strategy="uniform"), ["income"]),
+            ("filled", SimpleImputer(strategy="most_frequent"), ["flag"]),
+        ]
+    )
+    pipeline = Pipeline([("prepare", prepare), ("model", Segmenter(KMeans(2, random_state=0)))])
+    pipeline.fit(sample[["income", "spending", "sex", "flag"]])
+    (folder / runs.PIPELINE).write_bytes(dump_pipeline(pipeline))
+
+
+def test_a_number_whose_name_begins_like_an_unused_column_is_used(
+    folder: Path, corners: pd.DataFrame
+) -> None:
+    other = corners.rename(columns={"income": "sex=f"}).drop(columns="sex")
+    profile(other, LABELS, list("1234")).to_csv(folder / runs.SEGMENTS, index=False)
+    own = next(block for block in cards_of(folder)[0].blocks if isinstance(block, Table))
+    assert {row[0].text: row[0].mark for row in own.rows}["sex=f"] == ""
 
 
 def test_rules_say_which_file_they_lack(folder: Path) -> None:

@@ -192,6 +192,13 @@ def test_a_profile_counts_in_standard_deviations():
     assert texts.loc["age"].tolist() == ["75", "125"]
 
 
+def test_the_mean_of_all_in_the_heat_map_is_that_of_customers_with_a_value():
+    segments = pd.DataFrame({"segment": ["1", "2"], "n": [50, 50], "share": 0.5,
+                             "mean[age]": [30.0, 50.0], "known[age]": [30, 10]})  # fmt: skip
+    deviations, _ = profile_table(segments, {"age": 5.0})
+    assert deviations.loc["age"].tolist() == [-1, 3]
+
+
 def test_a_level_counts_in_standard_deviations_of_its_share():
     segments = pd.DataFrame({"segment": ["1", "2"], "n": [50, 50], "share": 0.5,
                              "share[sex=f]": [0.0, 1.0], "share[sex=m]": [1.0, 0.0]})  # fmt: skip

@@ -13,8 +13,10 @@ import segexp.runs as runs
 from segexp.actions import load_actions
 from segexp.config.options import shipped_conf
 from segexp.report.cards import LONGEST_NAME, card_sections
+from segexp.report.checks import check_section
 from segexp.report.clustering import clustering_sections
 from segexp.report.page import Cards, Facts, Findings, Section, Table, Text, render_page
+from segexp.report.report import report
 from segexp.report.source import Source
 from segexp.report.summary import dataset_name, summary_section
 
@@ -206,6 +208,77 @@ def test_the_summary_says_what_other_criteria_see(made: Made) -> None:
     assert "natural" not in words and "chooses 6 (they choose 3)" in words
 
 
+@pytest.mark.parametrize("estimator", ["sklearn.cluster.KMeans", "segexp.rfm.RFMSegments"])
+def test_the_summary_says_that_segments_cannot_be_built_on(made: Made, estimator: str) -> None:
+    made.segment({"1": 90, "2": 60})
+    made.write(runs.CONFIG, {"model": {"estimator": {"_target_": estimator}}})
+    stability = {"ari": 0.3, "n_resamples": 20, "jaccard": {"1": 0.4, "2": 0.9}}
+    content = {"n_segments": 2, "in_sample": {}, "assignment": {"rule": "native"}}
+    made.write(runs.SEGMENTATION, {**content, "stability": stability})
+    made.write(runs.MANIFEST, {**MANIFEST, "constraints_missed": ["n_segments is 25"]})
+    assert (
+        "advise against building on these segments: they do not keep to evaluation.constraints, "
+        "not all of them come back from resampled customers and a study of other customers would "
+        "find other segments." in made.summary()
+    )
+
+
+def test_the_summary_warns_of_no_segments_that_come_back(made: Made) -> None:
+    made.segment({"1": 90, "2": 60})
+    assert "advise against" not in made.summary()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ([2, 4, 2], "The silhouette of segmentations with 2, 4, 2 segments, one of each fold, is"),
+        ([2, 2, 2], "Their silhouette is"),
+    ],
+)
+def test_the_silhouette_is_of_the_segments_of_the_folds(
+    made: Made, numbers: list[int], words: str
+) -> None:
+    made.segment({"1": 90, "2": 60})
+    made.write(runs.SUMMARY, {"silhouette": {"mean": 0.3, "std": 0, "interval": None, "n": 3}})
+    table = pd.DataFrame({"repeat": 0, "fold": range(3), "metric": "n_segments", "value": numbers})
+    table.to_csv(made.path / runs.SCORES, index=False)
+    assert f"{words} 0.300 on customers held out" in made.summary()
+
+
+# ---- files that are gone -----------------------------------------------------------------------
+
+
+def test_a_file_that_a_completed_run_has_lost_is_missing(made: Made) -> None:
+    made.segment({"1": 90, "2": 60})
+    made.write(runs.CONFIG, {"evaluation": {"final_model": True}})
+    (made.path / runs.SEGMENTATION).unlink()
+    words = said(clustering_sections(made.source))
+    assert "cannot be shown: segmentation.json is missing from the run." in words
+
+
+def test_a_missing_file_is_told_like_a_damaged_one(made: Made) -> None:
+    made.segment({"1": 90, "2": 60})
+    made.write(runs.CONFIG, {"evaluation": {"final_model": True}})
+    warned: list[str] = []
+    report(made.path, warn=warned.append)
+    gone = f"{runs.CUSTOMERS}, {runs.PIPELINE}"
+    assert len(warned) == 1 and f"files are missing from the run: {gone};" in warned[0]
+
+
+# ---- checks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("missed", "begin"),
+    [("n_segments is 25, above 12", "n_segments is 25"), ("silhouette is 0.1", "Silhouette is")],
+)
+def test_a_name_of_the_config_keeps_its_letters(made: Made, missed: str, begin: str) -> None:
+    made.segment({"1": 90, "2": 60})
+    made.write(runs.MANIFEST, {**MANIFEST, "constraints_missed": [missed]})
+    found = findings(check_section(made.source))["unusable_segmentation"]
+    assert found["message"].startswith(begin)
+
+
 # ---- names -------------------------------------------------------------------------------------
 
 
@@ -252,3 +325,9 @@ def test_a_table_of_the_users_own_is_called_by_its_file(made: Made, path: str) -
 def test_a_known_data_set_keeps_its_name(made: Made) -> None:
     made.write(runs.CONFIG, {"dataset": {"path": "shops/customers.csv"}})
     assert dataset_name(made.source) == "made"
+
+
+def test_the_first_page_names_the_columns_that_were_left_out(made: Made) -> None:
+    dataset = {**MANIFEST["dataset"], "roles": {"ignore": ["zip"]}}
+    made.write(runs.MANIFEST, {**MANIFEST, "dataset": dataset})
+    assert "Left out: zip." in made.summary()

@@ -148,6 +148,14 @@ def test_the_pair_plot_draws_at_most_five_features():
     assert "60 of 500 customers" in words(figure)
 
 
+@pytest.mark.parametrize(("k", "n_written"), [(6, 6), (7, 0)])
+def test_the_pair_plot_numbers_the_middles_of_few_segments(k, n_written):
+    Z, labels = blobs(k)
+    figure = figures.pair_plot(pd.DataFrame(Z, columns=list("abc")), labels, names(k))
+    panels = [figure.axes[place] for place in (3, 6, 7)]  # below the diagonal
+    assert [len(written(axes)) for axes in panels] == [n_written] * 3
+
+
 def test_the_profile_shows_the_features_that_differ_most():
     table = pd.DataFrame({"1": np.arange(40.0), "2": -np.arange(40.0)},
                          index=[f"f{i}" for i in range(40)])  # fmt: skip

@@ -161,6 +161,31 @@ def test_who_has_no_value_is_not_placed_as_average() -> None:
     assert name_segments(found)["2"] == "a not known, high b"
 
 
+def test_what_few_of_a_segment_but_most_others_have_is_mostly_not_known() -> None:
+    found = scarce([1, 80])
+    assert say_markers(found)["1"] == ["b mostly not known"]
+    assert "b" not in segment_levels(found)["1"]
+
+
+def test_what_few_customers_anywhere_have_says_nothing_of_a_segment() -> None:
+    found = scarce([1, 2])
+    assert without_markers(found) == dict.fromkeys("12", "no column marks it")
+
+
+def scarce(known: list[int]) -> pd.DataFrame:
+    """Segments of 100 customers, of whom so many have a value of b."""
+    found = table(["", ""], b=[9.0, 1.0]).assign(n=100)
+    return found.assign(**{"index[b]": [700.0, 78.0], "known[b]": known})
+
+
+def test_columns_that_make_names_are_weighed_by_who_has_a_value() -> None:
+    marks = ["high a, high b, high c", "low a, high b, high c", "high a, low b, low c", ""]
+    found = table(marks, a=[9.0, 1, 9, 5], b=[9.0, 9, 1, 5], c=[9.0, 9, 1, 5]).assign(n=100)
+    assert name_segments(found)["1"] == "high a, high b"
+    # With fewer values elsewhere the mean of b is nearer to that of the first two.
+    assert name_segments(found.assign(**{"known[b]": [100, 100, 60, 60]}))["1"] == "high a, high c"
+
+
 def test_only_what_is_near_the_mean_is_placed_as_average() -> None:
     marks = ["high a, high b", "low a", "low a, low b", "high a, low b"]
     found = table(marks, a=[9.0, 1, 1, 9], b=[9.0, 6, 1, 1])
@@ -173,6 +198,11 @@ def test_what_is_rather_so_is_not_average_anywhere() -> None:
     assert segment_levels(found)["2"]["b"] == "rather low"
     assert brief_markers(found)["2"] == "rather low b"
     assert without_markers(found) == {"2": "rather low b"}
+
+
+def test_noise_alone_is_in_no_segment() -> None:
+    found = table([""], a=[1.0]).assign(segment=["noise"])
+    assert without_markers(found) == {"noise": "in no segment"}
 
 
 def test_of_a_column_of_levels_the_farthest_is_said() -> None:

@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans
 from segexp.errors import DataError
 from segexp.segment_rules import (
     LEAST_GAIN,
+    Column,
     Leaf,
     SegmentRules,
     Split,
@@ -143,6 +144,12 @@ def test_of_two_levels_that_one_number_would_be_it_is_neither() -> None:
     number = pd.DataFrame({"code": [1]})
     assert rules.predict(number).tolist() == by_pandas(rules, number)
     assert rules.columns[0].cells == {"x": ("x",), "01": ("01",), "001": ("001",)}
+
+
+@pytest.mark.parametrize("codes", [["1.0", "1"], ["1", "1.0"]])
+def test_of_two_levels_that_one_number_would_be_it_is_the_usual_spelling(codes) -> None:
+    cells = Column("code", "categorical", tuple(codes)).cells
+    assert cells == {"1.0": ("1.0",), "1": ("1", 1)}
 
 
 def test_a_code_written_with_zeros_is_found_in_a_column_of_numbers() -> None:

@@ -66,8 +66,8 @@ def worse_than_baseline(run: Readings) -> RunCheck | None:
         return None
     return RunCheck(
         "worse_than_baseline",
-        f"{found.words} is not better than the baseline {found.name}: {found.own:.4f} and "
-        f"{found.other:.4f} {found.metric} on the same held-out folds",
+        f"the model {found.words} is not better than the baseline {found.name}: {found.own:.4f} "
+        f"and {found.other:.4f} {found.metric} on the same held-out folds",
         "the model costs more and gives less than something simple",
         "tune it (search=tpe), give it better features, or use the baseline",
     )
@@ -90,7 +90,7 @@ def not_separable_from_baseline(run: Readings) -> RunCheck | None:
         return None
     return RunCheck(
         "not_separable_from_baseline",
-        f"{found.words} leads the baseline {found.name} by {abs(found.gains.mean()):.4f} "
+        f"the model {found.words} leads the baseline {found.name} by {abs(found.gains.mean()):.4f} "
         f"{found.metric}, which may be noise (p = {p / 2:.2f})",
         "on other customers the baseline may be the better one",
         "judge on more folds (evaluation.n_repeats=10), or prefer the simpler model",
@@ -260,7 +260,7 @@ def leak_suspected(run: Readings) -> RunCheck | None:
         f"and the accuracy is {accuracy:.1%}",
         "such a column often is the answer in other words: made from the segment, or known only "
         "after it; for customers whose segment is not known yet it will be missing",
-        f"find out when and how {name!r} comes about; leave it out: dataset.ignore",
+        f"find out when and how {quoted(name)} comes about; leave it out: dataset.ignore",
     )
 
 

@@ -8,8 +8,8 @@ from importlib import metadata as packages
 from typing import Any
 
 from segexp import __version__
-from segexp.checks.readings import Check, Readings, RunCheck, listed, word
-from segexp.runs import COMPLETED
+from segexp.checks.readings import Check, Readings, RunCheck, at, listed, word
+from segexp.runs import COMPLETED, CUSTOMERS, PIPELINE, SEGMENTATION, SEGMENTS
 
 
 def unfinished(run: Readings) -> RunCheck | None:
@@ -37,6 +37,35 @@ def damaged_files(run: Readings) -> RunCheck | None:
         "what is made from them is left out here, and checks that need them are silent",
         "restore them from a copy, or make the run again; the technical appendix says what is "
         "wrong with each",
+    )
+
+
+def missing_files(run: Readings) -> RunCheck | None:
+    """Files that a completed run leaves are gone."""
+    names = files_missing(run)
+    if not names:
+        return None
+    n = "a file is" if len(names) == 1 else f"{len(names)} files are"
+    return RunCheck(
+        "missing_files",
+        f"{n} missing from the run: {listed(names)}",
+        "what is made from them is left out here, and checks that need them are silent",
+        "restore them from a copy, or make the run again",
+    )
+
+
+def files_not_read(run: Readings) -> RunCheck | None:
+    """Files of the run are over a bound, or not for this program to read."""
+    names = [word(name) for name in run.not_read]
+    if not names:
+        return None
+    n = "a file" if len(names) == 1 else f"{len(names)} files"
+    return RunCheck(
+        "files_not_read",
+        f"{n} of the run {'is' if len(names) == 1 else 'are'} not read: {listed(names)}",
+        "what is made from them is left out here, and checks that need them are silent",
+        "the technical appendix says why of each: over a bound, say, or of other versions; the "
+        "files themselves may be in order",
     )
 
 
@@ -73,14 +102,7 @@ MODEL_LIBRARIES = ("scikit-learn", "lightgbm", "xgboost", "xgboost-cpu")
 
 def other_versions(run: Readings) -> RunCheck | None:
     """Libraries here differ from those of the run in the first two numbers of their version."""
-    then = run.manifest.get("versions")
-    if not isinstance(then, Mapping):
-        return None
-    others = []
-    for library in ("segexp", *MODEL_LIBRARIES):
-        before, now = then.get(library), _installed(library)
-        if before and now and _major_minor(before) != _major_minor(now):
-            others.append(f"{library} {word(before)} (here {now})")
+    others = versions_apart(run.manifest)
     if not others:
         return None
     return RunCheck(
@@ -93,6 +115,36 @@ def other_versions(run: Readings) -> RunCheck | None:
 
 
 # ---- reading ------------------------------------------------------------------------------------
+
+
+def files_missing(run: Readings) -> list[str]:
+    """Return the files of a final model that a completed run was to leave and that are gone."""
+    evaluation, manifest = at(run.config, "evaluation"), run.manifest
+    if manifest.get("status") != COMPLETED or at(evaluation, "final_model") is not True:
+        return []
+    told = {*run.damaged, *run.not_read}
+    wanted: dict[str, Any] = {}
+    # Of a model that could not be saved the run left a warning.
+    if manifest.get("task") in ("classification", "clustering") and not manifest.get("warnings"):
+        wanted[PIPELINE] = run.model
+    if manifest.get("task") == "clustering":
+        wanted |= {
+            SEGMENTATION: run.segmentation, SEGMENTS: run.segments, CUSTOMERS: run.customers,
+        }  # fmt: skip
+    return sorted(name for name, found in wanted.items() if found is None and name not in told)
+
+
+def versions_apart(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the libraries of a saved model of which here is another version, with both."""
+    then = manifest.get("versions")
+    if not isinstance(then, Mapping):
+        return []
+    others = []
+    for library in ("segexp", *MODEL_LIBRARIES):
+        before, now = then.get(library), _installed(library)
+        if before and now and _major_minor(before) != _major_minor(now):
+            others.append(f"{library} {word(before)} (here {now})")
+    return others
 
 
 def _installed(library: str) -> str | None:
@@ -111,6 +163,8 @@ def _major_minor(version: Any) -> list[str]:
 CHECKS: tuple[Check, ...] = (
     unfinished,
     damaged_files,
+    missing_files,
+    files_not_read,
     run_warning,
     dirty_environment,
     other_versions,

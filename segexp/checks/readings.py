@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ class Readings(Protocol):
 
     @property
     def damaged(self) -> Mapping[str, str]:
-        """File name -> why it cannot be read, of every file of the run that is there."""
+        """File name -> what is wrong with it, of every file of the run that is there."""
+
+    @property
+    def not_read(self) -> Mapping[str, str]:
+        """File name -> why it is not read, of files that may be in order."""
 
     @property
     def config(self) -> Mapping[str, Any] | None:
@@ -79,6 +84,10 @@ class Readings(Protocol):
     @property
     def customers(self) -> pd.DataFrame | None:
         """``row``, ``id`` and ``segment`` of every customer that a clusterer placed."""
+
+    @property
+    def model(self) -> Pipeline | None:
+        """The pipeline fitted on all rows."""
 
     @property
     def unused(self) -> frozenset[str]:
@@ -192,6 +201,13 @@ def has_fixed_rules(run: Readings) -> bool:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Return the first of some names, and how many more there are."""
+    """Return the first of some names as one reads them, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b", "c"], most=2)
+    ('a', 'a, b and c', 'a, b and 1 more')
+    """
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    shown = [*names[:most], f"{more} more"] if more > 0 else list(names)
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)

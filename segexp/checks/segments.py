@@ -70,10 +70,10 @@ def giant_segment(run: Readings) -> RunCheck | None:
     )
 
 
-# The bound of evaluation.constraints as it is shipped.
+# The bound of evaluation.constraints as it is shipped, where the config says nothing else.
 TINY_SHARE = 0.02
-# Of fewer no mean and no rate can be told from that of all.
-TINY_CUSTOMERS = 10
+# Of fewer no mean says something; "large enough" on the cards is the same rule.
+TINY_CUSTOMERS = 30
 
 
 def tiny_segments(run: Readings) -> RunCheck | None:
@@ -81,15 +81,18 @@ def tiny_segments(run: Readings) -> RunCheck | None:
     table = _own_segments(run)
     if table is None or len(table) < 2:
         return None
-    tiny = table[(table["share"] < TINY_SHARE) | (table["n"] < TINY_CUSTOMERS)]
+    least = number(at(run.config, "evaluation", "constraints", "smallest_share", "min"))
+    least = TINY_SHARE if math.isnan(least) else least
+    tiny = table[(table["share"] < least) | (table["n"] < TINY_CUSTOMERS)]
     if tiny.empty:
         return None
     names = [f"{quoted(row.segment)} ({row.n:,})" for row in tiny.itertuples()]
     return RunCheck(
         "tiny_segments",
         f"{counted(len(tiny), 'segment')} of {len(table)} "
-        f"{'has' if len(tiny) == 1 else 'have'} less than {TINY_SHARE:.0%} of the customers or "
-        f"fewer than {TINY_CUSTOMERS}: {listed(names)}",
+        f"{'has' if len(tiny) == 1 else 'have'} "
+        f"{f'less than {100 * least:g}% of the customers or ' if least > 0 else ''}"
+        f"fewer than {TINY_CUSTOMERS}{'' if least > 0 else ' customers'}: {listed(names)}",
         "too few for a campaign of their own and for a mean that holds next month",
         "treat them together with others, or write wider rules (model.estimator.rules)"
         if has_fixed_rules(run)

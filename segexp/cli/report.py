@@ -50,17 +50,17 @@ def execute(
     from segexp.cli.export import check_target, write_whole
     from segexp.config.options import find_conf_dirs
     from segexp.data.findings import counted
-    from segexp.report.report import REPORT, report, report_with_figures
+    from segexp.report.report import REPORT, report, report_with_figures, runs_within
     from segexp.report.source import read_names
 
     if not paths:
         raise ConfigError("name a run directory: segexp report outputs/demo/RUN")
+    folders = [Path(path) for path in paths]
+    gathered = runs_within(folders)
     if figures is not None:
-        _check_figures(paths, Path(figures), force=force)
+        _check_figures([*folders, *gathered], Path(figures), force=force)
     if output is None and len(paths) > 1:
         raise ConfigError("a report of several directories needs a file: -o report.html")
-    folders = [Path(path) for path in paths]
-    gathered = _gathered(folders)
     if gathered and output is None:
         raise ConfigError(
             f"{paths[0]} is no run and no sweep; {counted(len(gathered), 'run')} "
@@ -99,19 +99,10 @@ def execute(
     return 0
 
 
-def _gathered(folders: Sequence[Path]) -> list[Path]:
-    """Return the runs in a folder that is neither a run nor a sweep."""
-    from segexp.runs import MANIFEST, find_runs, is_sweep
-
-    if len(folders) != 1 or is_sweep(folders[0]) or (folders[0] / MANIFEST).exists():
-        return []
-    return find_runs(folders[0])
-
-
-def _check_figures(paths: Sequence[str], folder: Path, *, force: bool) -> None:
+def _check_figures(paths: Sequence[Path], folder: Path, *, force: bool) -> None:
     from segexp.runs import is_sweep
 
-    if len(paths) > 1 or is_sweep(Path(paths[0])):
+    if len(paths) > 1 or is_sweep(paths[0]):
         raise ConfigError("--figures is for the figures of one run; name its directory")
     if not force and folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(f"{folder} holds files already; name another folder, or say --force")

@@ -21,6 +21,7 @@ OF_MAXIMUM = 0.25  # a deviation above this part of the largest segment mean mar
 OF_MEAN = 0.5  # and so does one above this part of the mean of all customers
 # Of a rare level a few customers more are half as many again; that says nothing of a segment.
 LEAST_SHARE_GAP = 0.05
+LEAST_KNOWN = 10  # customers of a segment with a value, or all of them, for it to be marked
 
 
 def profile(X: pd.DataFrame, labels: ArrayLike, names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -31,7 +32,8 @@ def profile(X: pd.DataFrame, labels: ArrayLike, names: Sequence[str] | None = No
     which R's flexclust shades its bar charts; Dolnicar, Gruen and Leisch 2018, Market
     Segmentation Analysis, ch. 8). A feature with values below zero is measured from its smallest
     value, where it has an origin as an amount has it in zero. A share must also deviate by 5
-    percentage points.
+    percentage points. Half of the customers of a segment, and ten of them, must have a value; of
+    fewer than ten customers all must have one.
 
     Parameters
     ----------
@@ -50,7 +52,8 @@ def profile(X: pd.DataFrame, labels: ArrayLike, names: Sequence[str] | None = No
         ``n``, ``share`` of all customers, ``markers`` in words, the strongest first; for each
         numeric column ``mean[...]`` and ``index[...]``, 100 times the mean over that of all
         customers (NaN where values are below zero, or all zero); for the five most frequent
-        levels of each other column ``share[column=level]``.
+        levels of each other column ``share[column=level]``; for each column with missing cells
+        ``known[column]``, the customers who have a value.
 
     Raises
     ------
@@ -81,7 +84,11 @@ def profile(X: pd.DataFrame, labels: ArrayLike, names: Sequence[str] | None = No
         means = feature.means(labels + 1, n_segments + 1)
         overall = feature.means(np.zeros(len(X), dtype=int), 1)[0]
         columns |= feature.columns(means[order], overall)
+        known = feature.known(labels + 1, n_segments + 1)[order]
+        if known.sum() < len(X):
+            columns[f"known[{feature.column}]"] = known
         strengths = feature.strengths(means[1:], overall, means[order])
+        strengths = np.where(is_well_known(known, counts[order]), strengths, 0)
         for row, strength in enumerate(strengths):
             if abs(strength) > 1 and (strength > 0 or not feature.has_opposite):
                 words = feature.words(is_more=strength > 0)
@@ -97,10 +104,23 @@ def profile(X: pd.DataFrame, labels: ArrayLike, names: Sequence[str] | None = No
     )
 
 
+def is_well_known(known: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
+    """Return whether enough of the ``n`` customers of a segment have a value.
+
+    Examples
+    --------
+    >>> is_well_known([1, 13, 60, 3], [114, 217, 110, 3]).tolist()
+    [False, False, True, True]
+    """
+    known, n = np.asarray(known, dtype=float), np.asarray(n, dtype=float)
+    return known >= np.minimum(n, np.maximum(LEAST_KNOWN, n / 2))
+
+
 @dataclass(frozen=True)
 class _Feature:
     """A numeric column, or a level of another one as 0 and 1."""
 
+    column: str
     name: str
     values: Floats  # shape (n,), NaN where missing
     is_level: bool
@@ -109,8 +129,11 @@ class _Feature:
     def means(self, codes: NDArray[np.int_], n_codes: int) -> Floats:
         is_known = ~np.isnan(self.values)
         sums = np.bincount(codes[is_known], weights=self.values[is_known], minlength=n_codes)
-        counts = np.bincount(codes[is_known], minlength=n_codes)
+        counts = self.known(codes, n_codes)
         return sums / np.where(counts == 0, np.nan, counts)
+
+    def known(self, codes: NDArray[np.int_], n_codes: int) -> NDArray[np.int_]:
+        return np.bincount(codes[~np.isnan(self.values)], minlength=n_codes)
 
     @property
     def lowest(self) -> float:
@@ -148,15 +171,15 @@ def _features(X: pd.DataFrame) -> Iterator[_Feature]:
             continue
         is_number = pd.api.types.is_numeric_dtype(column.dtype)
         if is_number and not pd.api.types.is_bool_dtype(column.dtype):
-            yield _Feature(str(name), column.to_numpy(dtype=float, na_value=np.nan), is_level=False)
+            values = column.to_numpy(dtype=float, na_value=np.nan)
+            yield _Feature(str(name), str(name), values, is_level=False)
             continue
         codes, levels = pd.factorize(column)
         counts = np.bincount(codes[codes >= 0], minlength=len(levels))
         for code in np.argsort(-counts, kind="stable")[:MAX_LEVELS]:
             values = np.where(codes < 0, np.nan, codes == code)
-            yield _Feature(
-                f"{name}={levels[code]}", values, is_level=True, has_opposite=len(levels) == 2
-            )
+            key = f"{name}={levels[code]}"
+            yield _Feature(str(name), key, values, is_level=True, has_opposite=len(levels) == 2)
 
 
 def _in_words(markers: list[tuple[float, str]]) -> str:

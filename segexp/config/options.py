@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from segexp.bounds import LOADER, yaml_too_large
+from segexp.bounds import LOADER, TooLargeError, yaml_too_large
 from segexp.config.schema import GROUPS, TASKS
 from segexp.errors import ConfigError, did_you_mean
 
@@ -122,7 +122,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         if reason := yaml_too_large(text):
-            raise ConfigError(f"{path} is not read: {reason}")
+            raise TooLargeError(f"{path} is not read: {reason}")
         content = yaml.load(text, Loader=LOADER)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error

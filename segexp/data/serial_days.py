@@ -16,8 +16,12 @@ LEAST_DAYS = 20  # different ones; a few whole numbers are codes
 MOST_ROUND = 0.3  # share of multiples of ten; of days it is a tenth, of amounts more
 
 DATE_NAME = re.compile(
-    r"(?<![a-z])(date|day|since|joined|join|birth|born|dob|first|last|start|end|created|updated"
-    r"|registered|signup|opened|closed|expires|expiry|datum|seit|enrol+ed|dt)(?![a-z])"
+    r"(?<![a-z])(date|since|joined|join|birth|born|dob|created|updated|registered|signup|opened"
+    r"|closed|expires|expiry|datum|seit|enrol+ed|dt|(first|last|start|end)[^a-z]*(date|day|seen))"
+    r"(?![a-z])"
+)
+OTHER_NAME = re.compile(  # of five digits as a day has them
+    r"(?<![a-z])(zip|zipcode|post|postal|postcode|code|value|rate|price|amount|id)(?![a-z])"
 )
 
 
@@ -27,7 +31,7 @@ def serial_days(name: str, values: ArrayLike) -> tuple[date, date] | None:
     Parameters
     ----------
     name : str
-        Of the column; one that speaks of dates allows more of them.
+        Of the column; one that speaks of dates allows more of them, one of codes or money none.
     values : array-like of float
         NaN where missing.
 
@@ -37,18 +41,19 @@ def serial_days(name: str, values: ArrayLike) -> tuple[date, date] | None:
     (datetime.date(2019, 12, 1), datetime.date(2019, 12, 30))
     >>> serial_days("income", [*range(43_800, 73_800, 1_000)])
     """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    if OTHER_NAME.search(words) is not None:
+        return None
     numbers = np.asarray(values, dtype=float)
     numbers = numbers[np.isfinite(numbers)]
     if len(np.unique(numbers)) < LEAST_DAYS:
         return None
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
-    is_named = DATE_NAME.search(words) is not None
     least, most = float(numbers.min()), float(numbers.max())
-    low, high = NAMED if is_named else UNNAMED
+    low, high = NAMED if DATE_NAME.search(words) is not None else UNNAMED
     if least < low or most > high:
         return None
-    # Without a name that says so, a time of the day would be a decimal like any other.
-    if not is_named and (numbers != np.floor(numbers)).any():
+    # A time of the day is a decimal like any other, and a mean of amounts is one too.
+    if (numbers != np.floor(numbers)).any():
         return None
     if (numbers % 10 == 0).mean() > MOST_ROUND:
         return None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -93,7 +95,7 @@ class Pictures(Mapping[str, bytes]):
 
     def __init__(self, figure: Figure) -> None:
         self._figure = figure
-        with matplotlib.rc_context(LOOK):
+        with _drawing():
             _settle(figure)
         self._made = {"svg": self._saved("svg")}
 
@@ -113,7 +115,7 @@ class Pictures(Mapping[str, bytes]):
 
     def _saved(self, kind: str) -> bytes:
         buffer = io.BytesIO()
-        with matplotlib.rc_context(LOOK):
+        with _drawing():
             self._figure.set_dpi(DPI)  # which an SVG changes
             canvas, metadata = _CANVASES[kind]
             # Not savefig, which draws twice.
@@ -126,6 +128,14 @@ _CANVASES: dict[str, tuple[Any, dict[str, None]]] = {
     "png": (FigureCanvasAgg, {"Software": None}),
     "svg": (FigureCanvasSVG, {"Date": None}),
 }
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """Draw in this look, and a letter that the font lacks, such as an emoji, as a box."""
+    with matplotlib.rc_context(LOOK), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
+        yield
 
 
 def _settle(figure: Figure) -> None:

@@ -52,6 +52,7 @@ MOST_PAIRED = 5  # features of a pair plot
 MOST_FEATURES = 30  # rows of a profile
 VIEW = 0.98  # of the customers are inside the axes of a pair plot
 MOST_LEVELS = 25  # values of a feature up to which points are moved a little
+MOST_MIDDLES = 6  # segments whose middles are numbered in the panels of a pair plot
 MOST_NUMBERED = 15  # segments up to which the cells of a profile hold their numbers
 HULL_SHARE = 0.9  # of the customers of a segment are inside its outline, those nearest its middle
 
@@ -188,7 +189,7 @@ def _parted(points: Floats) -> tuple[Floats, str]:
 def pair_plot(
     table: pd.DataFrame, labels: Codes, names: Sequence[str], n_all: int | None = None
 ) -> Figure:
-    """Each pair of features, with the middle of every segment.
+    """Each pair of features, with the middle of every segment where they are few.
 
     Parameters
     ----------
@@ -214,7 +215,8 @@ def pair_plot(
             axes.set(xlim=limits[j], ylim=limits[i])
             n_marks = len(labels) * d * (d - 1) // 2
             _scatter(axes, _shaken(points), labels, len(names), size=5, alpha=0.45, n_marks=n_marks)
-            _draw_labels(axes, _medians(points, labels, len(names)), small=True)
+            if len(names) <= MOST_MIDDLES:  # more of them lie on each other in a small panel
+                _draw_labels(axes, _medians(points, labels, len(names)), small=True)
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=are_whole[i]))
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=are_whole[j]))
         axes.grid(False)
@@ -398,10 +400,8 @@ def _draw_labels(axes: Axes, middles: dict[int, Floats], *, small: bool = False)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     origin, span = np.array([left, bottom]), np.array([right - left, top - bottom])
     anchors = (np.array([middles[code] for code in codes]) - origin) / span
-    # What a number takes in a panel of a pair plot with many segments, and in a map.
+    # What a number takes in a panel of a pair plot, and in a map.
     size = np.array([0.085, 0.085] if small else [0.046, 0.056])
-    if small and len(codes) > MOST_NUMBERED:
-        size = size * 0.7
     places = _spread(anchors, size)
     moved = (np.abs(places - anchors) > size / 3).any(axis=1) & (not small)
     if moved.any():
@@ -409,7 +409,7 @@ def _draw_labels(axes: Axes, middles: dict[int, Floats], *, small: bool = False)
         axes.add_collection(
             LineCollection(list(lines), colors=BLACK, linewidths=0.6, zorder=5), autolim=False
         )
-    letters = (6.5 if len(codes) <= MOST_NUMBERED else 5.0) if small else 8.5
+    letters = 6.5 if small else 8.5
     for code, place in zip(codes, places * span + origin, strict=True):
         axes.text(
             *_xy(place), str(code + 1), fontsize=letters, weight="bold", ha="center", va="center",

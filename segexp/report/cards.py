@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import segexp.runs as runs
 from segexp.actions import Action, Catalogue, SegmentFacts, load_actions
 from segexp.checks.readings import has_fixed_rules, listed, quoted
-from segexp.clustering.profile import NOISE
+from segexp.clustering.profile import NOISE, is_well_known
 from segexp.config.options import find_conf_dirs
 from segexp.data.findings import counted
 from segexp.errors import DataError
@@ -33,11 +33,14 @@ from segexp.report.page import (
     Section,
     Table,
     Text,
+    percent,
+    records,
     shown,
 )
 from segexp.report.source import RULES, Source
 from segexp.responses import ALL
 from segexp.segment_names import (
+    NO_MARKER,
     NOT_KNOWN,
     Marker,
     brief_markers,
@@ -159,6 +162,9 @@ class _Deck:
         shares = [str(c)[6:-1] for c in profile.columns if str(c).startswith("share[")]
         self.labels = column_labels([*columns, *(share.partition("=")[0] for share in shares)])
         self.numeric, self.levels_shown = columns, shares
+        # As markers are read: the name of a column of numbers may hold what parts it from a level.
+        self._column_of = {share: share.partition("=")[0] for share in shares}
+        self._column_of.update({column: column for column in columns})
         own_names = True if self.is_known else None
         self.names = name_segments(profile, given=self.given, own_names=own_names)
         self.markers = read_markers(profile)
@@ -175,7 +181,7 @@ class _Deck:
         }
         self.leanings = say_leanings(profile, self.labels, self.unused)
         self.levels = segment_levels(profile)
-        self.rows = {str(row["segment"]): row for row in _records(profile)}
+        self.rows = {str(row["segment"]): row for row in records(profile)}
         self.n = int(profile["n"].sum())
 
     @cached_property
@@ -347,7 +353,7 @@ class _Deck:
             return []
         row = own.iloc[0]
         parts = [
-            ("of the revenue", _percent(row["revenue_share"])),
+            ("of the revenue", percent(row["revenue_share"])),
             ("revenue", _rounded(row["revenue"])),
             ("last purchase", f"{_rounded(row['median[recency]'])} days ago (median)"),
             ("orders", f"{_rounded(row['median[frequency]'])} (median)"),
@@ -370,7 +376,7 @@ class _Deck:
         table = self.source.responses
         if table is None:
             return []
-        return _records(table[table["segment"] == segment])
+        return records(table[table["segment"] == segment])
 
     def _outcome(self, level: str) -> str:
         found = (self.source.segmentation or {}).get("responses")
@@ -399,7 +405,13 @@ class _Deck:
     def _drawn(self, segment: str) -> list[str]:
         # A level of which nothing is said is not drawn: its column may have five of them.
         told = {m.key for m in (*self.markers[segment], *self._rather[segment])}
-        return [key for key in self._places[segment] if key in told or key in self.numeric]
+        row = self.rows[segment]
+        return [
+            key
+            for key in self._places[segment]
+            if (key in told or key in self.numeric)
+            and is_well_known(row.get(f"known[{self._column_of[key]}]", row["n"]), row["n"])
+        ]
 
     @cached_property
     def _rather(self) -> dict[str, list[Marker]]:
@@ -497,8 +509,8 @@ class _Deck:
         found = min(1.0, hits / max(1.0, drawn * float(self.rows[segment]["n"])))
         blocks: list[Block] = [
             Text(
-                f"Rule: {said}. It holds for {n:,} customers, {_percent(hits / max(1, n))} of whom "
-                f"are in the segment; these are {_percent(found)} of the segment "
+                f"Rule: {said}. It holds for {n:,} customers, {percent(hits / max(1, n))} of whom "
+                f"are in the segment; these are {percent(found)} of the segment "
                 f"(in-sample{among})."
             )
         ]
@@ -574,9 +586,8 @@ class _Deck:
             else:
                 here, overall = row[f"share[{key}]"], self._all(key, "share")
                 index = 100 * here / overall if overall > 0 else math.nan
-                values = [_percent(here), _percent(overall), _rounded(index)]
-            is_unused = key in self.unused or key.partition("=")[0] in self.unused
-            mark = "not used" if is_unused else ""
+                values = [percent(here), percent(overall), _rounded(index)]
+            mark = "not used" if self._column_of[key] in self.unused else ""
             rows.append([Cell(key, strong=key in marked, mark=mark), *values])
         more = f" The first {MOST_ROWS} of {len(keys)} columns." * (len(keys) > MOST_ROWS)
         return Table(
@@ -589,16 +600,17 @@ class _Deck:
         """Return the mean of all customers, as the segments tell it."""
         name = f"{kind}[{key}]"
         if name not in self._overall:
-            self._overall[name] = self._mean_of_all(name)
+            column = self._column_of[key]
+            self._overall[name] = self._mean_of_all(name, f"known[{column}]")
         return self._overall[name]
 
     @cached_property
     def _overall(self) -> dict[str, float]:
         return {}
 
-    def _mean_of_all(self, name: str) -> float:
+    def _mean_of_all(self, name: str, known: str) -> float:
         values = self.profile[name]
-        n = self.profile["n"].where(values.notna())
+        n = self.profile[known if known in self.profile else "n"].where(values.notna())
         total = float(n.sum())
         return float((values * n).sum() / total) if total else math.nan
 
@@ -805,7 +817,6 @@ class _Deck:
         return f"{said}: {listed(names, MOST_DOUBTED)}"
 
 
-NO_MARKER = "no column marks it"
 _DOUBTS = "#s-segments-checks"  # the section of the failed checks
 LONGEST_NAME = 44  # letters of a segment in a table
 MOST_DOUBTED = 8  # segments that are named of those who fail a check; the table counts for all
@@ -815,10 +826,6 @@ _ADVICE = (
     "first of which holds is shown. It was not tested on these customers: test it on a part of the "
     "segment beside a part that is left alone."
 )
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def decisive(value: float, limit: float, digits: int, unit: str = "f") -> str:
@@ -874,11 +881,15 @@ def _to_centre(own: pd.DataFrame, everybody: pd.DataFrame) -> Floats:
     """Return how far customers are from the means and the most frequent levels of their segment.
 
     Numbers are in standard deviations of all customers; another level counts as one, and so does
-    what is missing. Dates are left out.
+    what is missing. Where most of the segment lack a value, having one counts as one. Dates are
+    left out.
     """
     total = np.zeros(len(own))
     for name in own.columns:
         if pd.api.types.is_datetime64_any_dtype(own[name].dtype):
+            continue
+        if own[name].isna().mean() > 0.5:
+            total += own[name].notna().to_numpy()
             continue
         if pd.api.types.is_numeric_dtype(own[name].dtype):
             values = own[name].to_numpy(dtype=float, na_value=np.nan)
@@ -928,7 +939,7 @@ def _value_sections(source: Source, actions: Catalogue) -> list[Section]:
     rows = _numbers(table.drop(columns=["value", "risk"])).assign(
         value=table["value"].astype(str), risk=table["risk"].astype(str)
     )
-    cards = [_value_card(row, actions, source) for row in _records(rows) if row["n"] > 0]
+    cards = [_value_card(row, actions, source) for row in records(rows) if row["n"] > 0]
     blocks: list[Block] = [
         Text(
             "Customers by what they are worth if they are still active, and by how likely that is. "
@@ -946,10 +957,10 @@ def _value_card(row: Mapping[str, Any], actions: Catalogue, source: Source) -> C
     )
     facts = [("customers", f"{int(row['n']):,} ({row['share']:.1%})")]
     more = (
-        ("of the lifetime value", _percent(row.get("clv_share", math.nan))),
+        ("of the lifetime value", percent(row.get("clv_share", math.nan))),
         ("lifetime value", _rounded(row.get("clv", math.nan))),
         ("at stake", _rounded(row.get("clv_at_stake", math.nan))),
-        ("active", f"{_percent(row.get('probability_alive', math.nan))} (mean probability)"),
+        ("active", f"{percent(row.get('probability_alive', math.nan))} (mean probability)"),
     )
     facts += [(label, value) for label, value in more if not value.startswith("–")]
     check = _size_check(row, LEAST_SHARE)
@@ -975,10 +986,6 @@ def _most_valuable(source: Source, segment: str) -> list[Block]:
 
 
 # ---- numbers in words --------------------------------------------------------------------------
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if math.isfinite(share) else "–"
 
 
 def _rounded(value: float, digits: int = 0) -> str:

@@ -32,8 +32,7 @@ def check_section(source: Source, muted: Collection[str] = ()) -> Section:
             [
                 {
                     "code": check.code,
-                    "message": f"{check.message[:1].upper()}{check.message[1:]}: "
-                    f"{check.explanation}.",
+                    "message": f"{_begun(check.message)}: {check.explanation}.",
                     "advice": check.advice,
                 }
                 for check in spoken
@@ -46,3 +45,10 @@ def check_section(source: Source, muted: Collection[str] = ()) -> Section:
         words = "finding was" if n == 1 else "findings were"
         blocks.append(Text(f"{n} {words} muted: {', '.join(hidden)}.", "quiet"))
     return Section("checks", "Checks", blocks)
+
+
+def _begun(message: str) -> str:
+    """Return a message with a capital letter, unless it begins with a name of the config."""
+    first = message.partition(" ")[0].rstrip(",;:")
+    is_name = any(mark in first for mark in "_.=")
+    return message if is_name else f"{message[:1].upper()}{message[1:]}"

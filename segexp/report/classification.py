@@ -32,8 +32,6 @@ from segexp.report.evidence import (
     figure_of,
     four,
     interval_text,
-    percent,
-    records,
     value_text,
 )
 from segexp.report.explained import (
@@ -42,7 +40,17 @@ from segexp.report.explained import (
     importance_part,
     learning_part,
 )
-from segexp.report.page import Block, Cell, Details, Items, Section, Table, Text
+from segexp.report.page import (
+    Block,
+    Cell,
+    Details,
+    Items,
+    Section,
+    Table,
+    Text,
+    percent,
+    records,
+)
 from segexp.report.source import Source, one_line
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from scipy import sparse
 import segexp.figures.clustering as curves
 import segexp.figures.segments as figures
 import segexp.runs as runs
-from segexp.checks.readings import has_fixed_rules
+from segexp.checks.process import files_missing
+from segexp.checks.readings import has_fixed_rules, mapping
 from segexp.clustering.profile import NOISE
 from segexp.errors import DataError
 from segexp.figures.look import render, shortened
@@ -39,7 +40,7 @@ from segexp.report.page import (
 )
 from segexp.report.source import Source
 from segexp.report.summary import n_found
-from segexp.segment_names import brief_markers
+from segexp.segment_names import NO_MARKER, brief_markers
 
 logger = logging.getLogger(__name__)
 
@@ -78,13 +79,11 @@ def clustering_sections(source: Source) -> list[Section]:
     found = source.segmentation
     if found is None or source.segments is None:
         name = runs.SEGMENTATION if found is None else runs.SEGMENTS
-        why = source.why(name)
+        why = f"{source.why(name)}. They come with evaluation.final_model=true"
+        if name in files_missing(source):
+            why = f"{name} is missing from the run"
         blocks: list[Block] = [
-            Text(
-                f"The segments of all customers cannot be shown: {why}. They come with "
-                f"evaluation.final_model=true.",
-                "note",
-            )
+            Text(f"The segments of all customers cannot be shown: {why}.", "note")
         ]
         blocks += _metrics(source, {})
         return [Section("clusters", "Segments that were found", blocks)]
@@ -132,8 +131,8 @@ def _guarded(what: str, make: Callable[[], list[Block]]) -> list[Block]:
 def _overview(source: Source, found: Mapping[str, Any]) -> list[Block]:
     table = _segments(source)
     own = table[table["segment"] != NOISE]
-    held_out = _mapping((source.summary or {}).get("silhouette")).get("mean")
-    stable = _mapping(found.get("stability"))
+    held_out = mapping((source.summary or {}).get("silhouette")).get("mean")
+    stable = mapping(found.get("stability"))
     n_words = f"of {int(table['n'].sum()):,} customers"
     facts = [
         Fact("segments", f"{len(own)}", n_words),
@@ -141,13 +140,13 @@ def _overview(source: Source, found: Mapping[str, Any]) -> list[Block]:
         Fact("smallest", f"{own['share'].min():.1%}", _name_of(own, own["share"].idxmin())),
     ] if len(own) else [Fact("segments", "0", n_words)]  # fmt: skip
     if held_out is not None and not has_fixed_rules(source):
-        inside = _mapping(found.get("in_sample")).get("silhouette")
+        inside = mapping(found.get("in_sample")).get("silhouette")
         facts.append(Fact("silhouette", shown(held_out), f"held out; in-sample {shown(inside)}"))
     if stable and stable.get("ari") is not None:
         note = f"adjusted Rand index, {shown(stable.get('n_resamples'))} bootstrap samples"
         facts.append(Fact("stability", shown(stable.get("ari")), note))
     blocks: list[Block] = [Facts(facts)]
-    folds = _mapping((source.summary or {}).get("n_segments")).get("mean")
+    folds = mapping((source.summary or {}).get("n_segments")).get("mean")
     if isinstance(folds, int | float) and folds != len(own):
         blocks.append(
             Text(
@@ -197,8 +196,8 @@ def _in_words(table: pd.DataFrame) -> str:
 
 
 def _verdict(source: Source, found: Mapping[str, Any]) -> list[Block]:
-    verdicts = _mapping(found.get("k"))
-    verdict = _mapping(verdicts.get(runs.FINAL))
+    verdicts = mapping(found.get("k"))
+    verdict = mapping(verdicts.get(runs.FINAL))
     if not verdict:
         return [Text(f"The number of segments was not weighed: {_not_weighed(source)}.", "note")]
     n, n_all = verdict.get("n_rows"), source.manifest["dataset"]["n_rows"]
@@ -207,7 +206,7 @@ def _verdict(source: Source, found: Mapping[str, Any]) -> list[Block]:
         Text(str(verdict.get("words", "")), "lead"),
         _choices(verdict, f"What each criterion would choose. In-sample, {rows_words}."),
     ]
-    others = [_mapping(other) for name, other in verdicts.items() if name != runs.FINAL]
+    others = [mapping(other) for name, other in verdicts.items() if name != runs.FINAL]
     if others:
         chosen = ", ".join(shown(other.get("best")) for other in others)
         blocks.append(Text(f"Chosen on the training rows of each fold: {chosen}."))
@@ -217,7 +216,7 @@ def _verdict(source: Source, found: Mapping[str, Any]) -> list[Block]:
     k = _whole(verdict.get("verdict"))
     picks = {
         str(choice.get("criterion")): _whole(choice.get("k"))
-        for choice in map(_mapping, verdict.get("choices") or [])
+        for choice in map(mapping, verdict.get("choices") or [])
     }
     caption = f"In-sample, {rows_words}."
     blocks.append(
@@ -270,10 +269,10 @@ def _verdict(source: Source, found: Mapping[str, Any]) -> list[Block]:
 def _not_weighed(source: Source) -> str:
     """Say why there is no verdict on the number of segments."""
     config = source.config or {}
-    estimator = _mapping(_mapping(config.get("model")).get("estimator"))
+    estimator = mapping(mapping(config.get("model")).get("estimator"))
     if estimator and all(estimator.get(name) is None for name in ("n_clusters", "n_components")):
         return "this clusterer finds it by itself"
-    evaluation = _mapping(config.get("evaluation"))
+    evaluation = mapping(config.get("evaluation"))
     if "k_max" in evaluation and evaluation["k_max"] is None:
         return "evaluation.k_max is null"
     return "the run left no verdict"
@@ -288,7 +287,7 @@ def _choices(verdict: Mapping[str, Any], caption: str) -> Table:
             str(choice.get("rule", "")),
             choice.get("votes"),
         ]
-        for choice in map(_mapping, verdict.get("choices") or [])
+        for choice in map(mapping, verdict.get("choices") or [])
     ]
     return Table(
         ("criterion", "k", "why", "rule", "votes"), rows, numeric=("k", "votes"), caption=caption
@@ -343,9 +342,9 @@ def _features(source: Source, sample: pd.DataFrame) -> pd.DataFrame:
     """Return the features of a sample under their names, and of the kind that the model knows."""
     X = sample.drop(columns=["row", "id", "target"], errors="ignore")
     X = X.rename(columns={f"{name} (feature)": name for name in ("row", "id", "target")})
-    described = _mapping((source.model_schema or {}).get("columns"))
+    described = mapping((source.model_schema or {}).get("columns"))
     for name in X.columns:
-        column = _mapping(described.get(name))
+        column = mapping(described.get(name))
         if column.get("role") == "ordinal" and isinstance(column.get("levels"), list):
             X[name] = pd.Categorical(X[name], categories=column["levels"], ordered=True)
     return X
@@ -501,7 +500,7 @@ def _markers(table: pd.DataFrame, unused: Collection[str]) -> dict[str, str]:
         brief = brief_markers(table, unused)
     except DataError:
         return dict.fromkeys(table["segment"], "not known: the markers are damaged")
-    return {segment: words or "average in everything" for segment, words in brief.items()}
+    return {segment: words or NO_MARKER for segment, words in brief.items()}
 
 
 def profile_table(
@@ -523,7 +522,6 @@ def profile_table(
         In standard deviations; and 100 times the mean over that of all customers, the mean where
         there is no such index, or the share of a level. Of two levels the second is left out.
     """
-    weights = segments["n"].to_numpy(dtype=float)
     deviations: dict[str, Floats] = {}
     texts: dict[str, list[str]] = {}
     skipped = _second_levels(segments)
@@ -534,6 +532,8 @@ def profile_table(
             continue
         values = segments[column].to_numpy(dtype=float)
         is_known = np.isfinite(values)
+        known = f"known[{name.partition('=')[0] if kind == 'share' else name}]"
+        weights = segments[known if known in segments else "n"].to_numpy(dtype=float)
         if not weights[is_known].sum():
             continue
         overall = float(np.average(values[is_known], weights=weights[is_known]))
@@ -573,7 +573,7 @@ def _second_levels(segments: pd.DataFrame) -> set[str]:
 
 
 def _quality(source: Source, found: Mapping[str, Any]) -> list[Block]:
-    blocks = _metrics(source, _mapping(found.get("in_sample")))
+    blocks = _metrics(source, mapping(found.get("in_sample")))
     if has_fixed_rules(source):
         blocks.insert(
             0,
@@ -612,7 +612,7 @@ def _metrics(source: Source, inside: Mapping[str, Any]) -> list[Block]:
         return [_missing(source, runs.SUMMARY, "The metrics on held-out customers")]
     rows = []
     for metric in (*CLUSTER_METRICS, *METRICS):
-        entry, own = _mapping(summary.get(metric.name)), _float(inside.get(metric.name))
+        entry, own = mapping(summary.get(metric.name)), _float(inside.get(metric.name))
         if entry.get("mean") is None and own is None:
             continue
         is_size = metric.name in ("n_segments", "smallest_share", "largest_share")
@@ -639,7 +639,7 @@ def _metrics(source: Source, inside: Mapping[str, Any]) -> list[Block]:
 
 
 def _stability(source: Source, found: Mapping[str, Any]) -> list[Block]:
-    stable = _mapping(found.get("stability"))
+    stable = mapping(found.get("stability"))
     blocks: list[Block] = []
     if stable:
         blocks += _per_segment(source, stable)
@@ -678,7 +678,7 @@ def _stability(source: Source, found: Mapping[str, Any]) -> list[Block]:
 def _per_segment(source: Source, stable: Mapping[str, Any]) -> list[Block]:
     n = shown(stable.get("n_resamples"))
     table = _segments(source)
-    recovered, dissolved = (_mapping(stable.get(f"n_{w}")) for w in ("recovered", "dissolved"))
+    recovered, dissolved = (mapping(stable.get(f"n_{w}")) for w in ("recovered", "dissolved"))
     rows = [
         [
             _name_cell(row["segment"]), int(row["n"]), _float(row.get("jaccard")),
@@ -730,7 +730,7 @@ def _per_segment(source: Source, stable: Mapping[str, Any]) -> list[Block]:
 
 
 def _assignment(source: Source, found: Mapping[str, Any]) -> list[Block]:
-    assignment = _mapping(found.get("assignment"))
+    assignment = mapping(found.get("assignment"))
     rule, agreement = assignment.get("rule"), _float(assignment.get("agreement"))
     words = f"New customers get their segment by {_RULES.get(str(rule), str(rule))}"
     if rule != "native" and agreement is not None:
@@ -792,7 +792,7 @@ def _distances(source: Source) -> list[Block]:
 
 
 def _responses(source: Source, found: Mapping[str, Any]) -> list[Block]:
-    test = _mapping(found.get("responses"))
+    test = mapping(found.get("responses"))
     rates = source.responses
     if rates is None:
         return [] if not test else [_missing(source, runs.RESPONSES, "The rates by segment")]
@@ -946,7 +946,7 @@ def _segments(source: Source) -> pd.DataFrame:
     numbers = [
         name
         for name in map(str, source.segments)
-        if name in figures_of or name.startswith(("mean[", "index[", "share["))
+        if name in figures_of or name.startswith(("mean[", "index[", "share[", "known["))
     ]
     return _with_numbers(source.segments, numbers)
 
@@ -962,10 +962,6 @@ def _k_numbers(source: Source) -> pd.DataFrame | None:
         return None
     own = table[table["rows"] == runs.FINAL].sort_values("k")
     return _with_numbers(own, [name for name in map(str, own) if name != "rows"])
-
-
-def _mapping(content: Any) -> Mapping[str, Any]:
-    return content if isinstance(content, Mapping) else {}
 
 
 def _float(value: Any) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from segexp.report.page import (
     shown,
 )
 from segexp.report.source import Source, one_line
+from segexp.report.summary import left_out
 from segexp.report.technical import without_places
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 PER_FIGURE = 20  # columns
 MAX_DRAWN = 40
-MOST_LEFT_OUT = 8  # columns that are named
 MAX_ROWS = 25  # of a table of pairs or outliers
 _LEAST_P = 1e-300
 
@@ -85,27 +84,6 @@ def data_sections(source: Source) -> list[Section]:
     made = [_part(source, *part) for part in parts]
     children += [section for section in made if section.blocks]
     return [Section("data", "The data", blocks, children)]
-
-
-def left_out(source: Source) -> str:
-    """Return which columns of the table are no features, and why; empty if all are.
-
-    Parameters
-    ----------
-    source : Source
-    """
-    dataset = source.manifest["dataset"]
-    columns = list(dataset["roles"].get("ignore") or ())
-    if not columns:
-        return ""
-    messages = [str(finding["message"]) for finding in dataset["findings"]]
-    said = []
-    for column in columns[:MOST_LEFT_OUT]:
-        begin = re.compile(rf"column {re.escape(repr(column))} (without a role )?is ignored: ")
-        why = [begin.sub("", message) for message in messages if begin.match(message)]
-        said.append(f"{cut_name(column)}{f' ({why[0]})' if why else ''}")
-    more = len(columns) - MOST_LEFT_OUT
-    return f"Left out: {', '.join(said)}{f', and {more} more' if more > 0 else ''}."
 
 
 def _without_profile(source: Source) -> list[Block]:

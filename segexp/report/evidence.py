@@ -205,16 +205,6 @@ def figure_of(name: str, drawn: Drawing, alt: str, caption: str) -> Figure:
     return Figure(name, Pictures(drawn), alt, caption)
 
 
-def records(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Return the rows of a table."""
-    return table.to_dict("records")
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """Return a share as text."""
-    return f"{100 * share:.{digits}f}%"
-
-
 def four(value: Any) -> str | None:
     """Return a figure with four digits behind the point; None where there is none."""
     if value is None or not math.isfinite(value):
@@ -227,11 +217,6 @@ def interval_text(ends: Sequence[float] | None) -> str | None:
     if not ends or four(ends[0]) is None:
         return None
     return f"{four(ends[0])} – {four(ends[1])}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as one reads them: a, b and c."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def value_text(value: Any) -> str:

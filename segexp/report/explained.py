@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 import segexp.runs as runs
+from segexp.checks.readings import listed
 from segexp.components import build_pipeline
 from segexp.explanations import (
     N_FOLDS,
@@ -34,12 +35,9 @@ from segexp.report.evidence import (
     Evidence,
     figure_of,
     four,
-    listed,
-    percent,
-    records,
     value_text,
 )
-from segexp.report.page import Block, Cell, Details, Table, Text
+from segexp.report.page import Block, Cell, Details, Table, Text, percent, records
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

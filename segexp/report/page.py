@@ -24,6 +24,8 @@ from segexp.comparison_page import SCRIPTS, STYLES, comparison_part
 from segexp.safe_html import asset, environment, policy, visible
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from segexp.comparison import Comparison
 
 MOST_SVG = 150_000  # bytes; a larger one is shown as PNG
@@ -511,6 +513,16 @@ def shown(value: Any) -> str:
             return f"{value:.4g}"
         return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}"
     return str(value)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as text; a dash where there is none."""
+    return f"{share:.{digits}%}" if math.isfinite(share) else "–"
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table."""
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def _cut(text: str, length: int = _MOST_LETTERS) -> str:

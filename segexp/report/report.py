@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import segexp.runs as runs
+from segexp.checks.process import files_missing
 from segexp.errors import ConfigError, RunError, did_you_mean
 from segexp.report.baskets import basket_sections
 from segexp.report.page import Cell, Code, Ranking, Section, Table, Text, pictures, render_page
@@ -74,12 +75,19 @@ def report(
         folder = folder or path
         if runs.is_sweep(path):
             return _report_of_sweep(path, names, muted, actions, folder, warn)
-        if (path / runs.MANIFEST).exists() or not runs.find_runs(path):
+        if not runs_within(several):
             source = Source.open(path)
             page = _page(source, run_sections(source, names, muted, actions))
             _warn_of_damage(source, warn)
             return page
     return _report_of_several(several, folder)
+
+
+def runs_within(folders: Sequence[Path]) -> list[Path]:
+    """Return the runs in a folder that is neither a run nor a sweep; none of several folders."""
+    if len(folders) != 1 or runs.is_sweep(folders[0]) or (folders[0] / runs.MANIFEST).exists():
+        return []
+    return runs.find_runs(folders[0])
 
 
 def report_with_figures(
@@ -108,12 +116,18 @@ def report_with_figures(
 
 
 def _warn_of_damage(source: Source, warn: Callable[[str], None] | None) -> None:
-    if warn is not None and source.damaged:
-        warn(f"{source.path}: {_damage(source)}; the report says what it leaves out")
+    said = [words for _, words in _left_out(source)]
+    if warn is not None and said:
+        warn(f"{source.path}: {'; '.join(said)}; the report says what it leaves out")
 
 
-def _damage(source: Source) -> str:
-    return f"files of the run cannot be read: {', '.join(source.damaged)}"
+def _left_out(source: Source) -> list[tuple[str, str]]:
+    kinds = (
+        ("Damaged", "files of the run cannot be read", source.damaged),
+        ("Missing", "files are missing from the run", files_missing(source)),
+        ("Not read", "files of the run are left alone", source.not_read),
+    )
+    return [(kind, f"{words}: {', '.join(files)}") for kind, words, files in kinds if files]
 
 
 # ---- a run -------------------------------------------------------------------------------------
@@ -140,10 +154,11 @@ def run_sections(
         "baskets": basket_sections,
     }
     sections = _made("Summary", source, lambda: [summary_section(source)])
-    if source.damaged:
-        words = f"Damaged: {_damage(source)}. What is made from them is left out."
-        first = sections[0]
-        sections[0] = replace(first, blocks=[*first.blocks, Text(words, "warning")])
+    told = [
+        Text(f"{kind}: {words}. What is made from them is left out.", "warning")
+        for kind, words in _left_out(source)
+    ]
+    sections[0] = replace(sections[0], blocks=[*sections[0].blocks, *told])
     sections += _made("Segments", source, lambda: card_sections(source, names, actions=actions))
     if source.is_finished or source.summary is not None:
         sections += _made("Result", source, lambda: results[source.task](source))

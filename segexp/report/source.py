@@ -13,6 +13,8 @@ import os
 import re
 import stat
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import segexp.runs as runs
-from segexp.bounds import too_large
+from segexp.bounds import TooLargeError, too_large
 from segexp.clustering.profile import NOISE
 from segexp.errors import ConfigError, RunError, SegexpError
 from segexp.metrics import METRICS_OF
@@ -46,12 +48,17 @@ _MOST_PICTURE = 8 * _MB
 _MOST_DOTS = 50_000_000  # of a picture, once it is unpacked
 MOST_SEGMENTS = 1_000
 MOST_RULED = 100  # segments that a tree is grown for
-_TRIED = 50  # customers whose cells are exchanged
+_TRIED = 20  # values of a column that are exchanged, and customers besides
 RULES = "segments as rules"  # what is asked for like a file, and made of several
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError)  # whatever the version
 _PICTURES = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<"}  # how the files begin
 _TEXTS = dict.fromkeys(
     ("segment", "antecedent", "consequent", "itemset", "feature", "kind", "id", "markers"), str
 )
+
+
+class _OtherVersionsError(RunError):
+    """A saved model that libraries of other versions would read."""
 
 
 def read_names(path: Path) -> dict[str, str]:
@@ -93,6 +100,7 @@ class Source:
         self.manifest: Mapping[str, Any] = run.manifest
         self._reasons: dict[str, str] = {}
         self._causes: dict[str, str] = {}
+        self._not_read: set[str] = set()  # of the above, what may be in order
 
     @classmethod
     def open(cls, path: Path) -> Source:
@@ -131,7 +139,16 @@ class Source:
 
     @cached_property
     def damaged(self) -> dict[str, str]:
-        """File name -> why it cannot be read, of every file of the run that is there."""
+        """File name -> what is wrong with it, of every file of the run that is there."""
+        return {k: v for k, v in self._left_out.items() if k not in self._not_read}
+
+    @cached_property
+    def not_read(self) -> dict[str, str]:
+        """File name -> why it is not read, of files that may be in order."""
+        return {k: v for k, v in self._left_out.items() if k in self._not_read}
+
+    @cached_property
+    def _left_out(self) -> dict[str, str]:
         with warnings.catch_warnings():
             # Of the saved model; the page says what is wrong with it.
             warnings.simplefilter("ignore")
@@ -237,7 +254,7 @@ class Source:
         def read() -> pd.DataFrame:
             found = self.run.read_segments()
             if reason := _too_many(len(found)):
-                raise RunError(reason)
+                raise TooLargeError(reason)
             return found
 
         return self._read(runs.SEGMENTS, read)
@@ -397,10 +414,22 @@ class Source:
     @cached_property
     def model(self) -> Pipeline | None:
         """The pipeline fitted on all rows; loading it runs no code of the file."""
+        from segexp.checks.process import versions_apart
         from segexp.saved_model import load_pipeline
 
         def read() -> Pipeline:
-            return load_pipeline((self.path / runs.PIPELINE).read_bytes(), runs.PIPELINE)
+            content = (self.path / runs.PIPELINE).read_bytes()
+            try:
+                return load_pipeline(content, runs.PIPELINE)
+            except Exception as error:
+                others = versions_apart(self.manifest)
+                is_broken = isinstance(error.__cause__ or error, _BROKEN)
+                if not others or is_broken or isinstance(error, ImportError):
+                    raise
+                cause = one_line(error, self.path)
+                raise _OtherVersionsError(
+                    f"it was saved with {', '.join(others)}: {cause}"
+                ) from error
 
         return self._read(runs.PIPELINE, read)
 
@@ -498,6 +527,7 @@ class Source:
     def _read(self, name: str, read: Callable[[], T], most: int = _MOST) -> T | None:
         if reason := _unusable(self.path, name, most):
             self._reasons[name] = reason
+            self._not_read.add(name)
             return None
         return self._try(name, read, PurePosixPath(name).name)
 
@@ -508,8 +538,10 @@ class Source:
         except Exception as error:  # what readers of files raise has no common name
             logger.debug("%s cannot be read", name, exc_info=True)
             self._reasons[name] = self._causes[name] = one_line(error, self.path)
+            strange = isinstance(error, OSError) and error.strerror
+            if strange or isinstance(error, TooLargeError | _OtherVersionsError | ImportError):
+                self._not_read.add(name)
             if file and not isinstance(error, SegexpError | ImportError):
-                strange = isinstance(error, OSError) and error.strerror
                 self._reasons[name] = (
                     f"{file} cannot be read: {strange}" if strange else f"{file} is damaged"
                 )
@@ -528,25 +560,53 @@ _PARTS = (
 def _without_effect(
     model: Pipeline, sample: pd.DataFrame, schema: Mapping[str, Any]
 ) -> frozenset[str]:
-    """Return the columns with other cells of which customers are prepared the same."""
+    """Return the columns of which customers with other values are prepared the same."""
     import pandas as pd
     from scipy import sparse
 
     from segexp.explanations import read_sample
 
     X = read_sample(sample, schema).X
-    n = min(len(X), _TRIED)
-    X = X.iloc[np.linspace(0, len(X) - 1, n).astype(int)].reset_index(drop=True)
-    places = np.roll(np.arange(n), 1)
-    altered = [X.assign(**{str(name): X[name].take(places).array}) for name in X]
-    Z = model[:-1].transform(pd.concat([X, *altered], ignore_index=True))
+    some = np.linspace(0, len(X) - 1, min(len(X), _TRIED)).astype(int)
+    tried = {
+        str(name): np.union1d(some, _of_all_values(X[name]))
+        for name in X
+        if X[name].nunique() > 1  # missing cells may be filled in with the only value
+    }
+    if not tried:
+        return frozenset()
+    whole = np.unique(np.concatenate(list(tried.values())))
+    # Whatever the order, where two values differ in effect two neighbours do.
+    altered = [
+        X.iloc[rows].assign(**{name: X[name].take(np.roll(rows, 1)).array})
+        for name, rows in tried.items()
+    ]
+    Z = model[:-1].transform(pd.concat([X.iloc[whole], *altered], ignore_index=True))
     prepared = pd.DataFrame(Z.toarray() if sparse.issparse(Z) else Z).reset_index(drop=True)
-    parts = [prepared[start : start + n] for start in range(0, len(prepared), n)]
-    return frozenset(
-        str(name)
-        for name, part in zip(X, parts[1:], strict=True)
-        if X[name].nunique(dropna=False) > 1 and part.reset_index(drop=True).equals(parts[0])
-    )
+    found, start = set(), len(whole)
+    for name, rows in tried.items():
+        before = prepared.iloc[np.searchsorted(whole, rows)].reset_index(drop=True)
+        after = prepared.iloc[start : start + len(rows)].reset_index(drop=True)
+        start += len(rows)
+        if after.equals(before):
+            found.add(name)
+    return frozenset(found)
+
+
+def _of_all_values(column: pd.Series[Any]) -> NDArray[np.intp]:
+    """Return rows with values from one end to the other, and one without; rare levels are an end.
+
+    Which row has a value does not matter, so it is the first.
+    """
+    from segexp.explanations import kind_of
+
+    rows = np.flatnonzero(~column.duplicated() & column.notna())
+    values = column.iloc[rows]
+    if kind_of(column) == "categorical":
+        values = values.map(column.value_counts())
+    rows = rows[np.argsort(values.rank(method="first").to_numpy())]
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TRIED)).astype(int)]
+    return np.concatenate([rows, np.flatnonzero(column.isna())[:1]])
 
 
 _MISSING = "the run has none"

@@ -9,9 +9,15 @@ from typing import Any
 import pandas as pd
 
 import segexp.runs as runs
-from segexp.checks.readings import has_fixed_rules
-from segexp.checks.segments import disputed_words
+from segexp.checks.readings import has_fixed_rules, listed
+from segexp.checks.segments import (
+    disputed_words,
+    segments_not_reproducible,
+    unstable_segments,
+    unusable_segmentation,
+)
 from segexp.clustering.profile import NOISE
+from segexp.data_profile import cut_name
 from segexp.errors import ConfigError
 from segexp.figures.look import shortened
 from segexp.metrics import Metric, metric_by_name
@@ -20,6 +26,7 @@ from segexp.report.search import selection_score
 from segexp.report.source import Source
 
 SYNTHETIC = "synthetic customers"
+MOST_LEFT_OUT = 8  # columns that are named
 _LONGEST_NAME = 44  # letters of a segment or a column in a sentence
 _KINDS = ("They are", "They come", "There", "Segments made nevertheless")
 _BASELINES = {
@@ -38,7 +45,7 @@ _GOES_ON = {
 
 def summary_section(source: Source) -> Section:
     """Return what was done, the result in three sentences, and the honest score."""
-    blocks: list[Block] = [Text(done_words(source))]
+    blocks: list[Block] = [Text(f"{done_words(source)} {left_out(source)}".strip())]
     if source.manifest["dataset"]["synthetic"]:
         blocks.append(
             Text(
@@ -74,6 +81,27 @@ def done_words(source: Source) -> str:
         f"{protocol_words(manifest)}: a figure is of {noun} of which {judged} had learned nothing, "
         f"unless it is called in-sample."
     )
+
+
+def left_out(source: Source) -> str:
+    """Return which columns of the table are no features, and why; empty if all are.
+
+    Parameters
+    ----------
+    source : Source
+    """
+    dataset = source.manifest["dataset"]
+    columns = list(dataset["roles"].get("ignore") or ())
+    if not columns:
+        return ""
+    messages = [str(finding["message"]) for finding in dataset["findings"]]
+    said = []
+    for column in columns[:MOST_LEFT_OUT]:
+        begin = re.compile(rf"column {re.escape(repr(column))} (without a role )?is ignored: ")
+        why = [begin.sub("", message) for message in messages if begin.match(message)]
+        said.append(f"{cut_name(column)}{f' ({why[0]})' if why else ''}")
+    more = len(columns) - MOST_LEFT_OUT
+    return f"Left out: {', '.join(said)}{f', and {more} more' if more > 0 else ''}."
 
 
 _ANY_DATA = ("csv", "parquet", "sql", "transactions")
@@ -118,9 +146,10 @@ def _result(source: Source) -> Sequence[str]:
         case "clustering" if not n_found(source.segments):
             return [_found_segments(source)]
         case "clustering" if has_fixed_rules(source):
-            return [_found_segments(source), _worth(source), _again(source)]
+            return [_found_segments(source), _doubts(source), _worth(source), _again(source)]
         case "clustering":
-            return [_found_segments(source), _worth(source), _quality(source), _verdict(source)]
+            found = [_found_segments(source), _doubts(source), _worth(source)]
+            return [*found, _quality(source), _verdict(source)]
         case "value":
             return [_expected(source), _beside_baselines(source), _at_risk(source)]
         case _:
@@ -208,11 +237,7 @@ def _columns_that_matter(source: Source, most: int = 3) -> str:
         return ""
     own = table[(table["kind"] == "permutation") & (table["mean"] > 0)]
     names = own.sort_values("mean", ascending=False, kind="stable")["feature"].tolist()[:most]
-    return _listed([shortened(str(name), _LONGEST_NAME) for name in names])
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+    return listed([shortened(str(name), _LONGEST_NAME) for name in names])
 
 
 def _found_segments(source: Source) -> str:
@@ -232,6 +257,19 @@ def _found_segments(source: Source) -> str:
         f"{model} {how.format(f'{n:,} customers')} into {k} segments; the smallest has "
         f"{own['share'].min():.1%} of them, the largest {own['share'].max():.1%}.{none}"
     )
+
+
+_DOUBTS = (
+    (unusable_segmentation, "they do not keep to evaluation.constraints"),
+    (unstable_segments, "not all of them come back from resampled customers"),
+    (segments_not_reproducible, "a study of other customers would find other segments"),
+)
+
+
+def _doubts(source: Source) -> str:
+    """Say what checks find that leaves nothing to build on."""
+    why = listed([words for check, words in _DOUBTS if check(source)])
+    return f"The checks advise against building on these segments: {why}." if why else ""
 
 
 def n_found(segments: pd.DataFrame | None) -> int | None:
@@ -274,13 +312,29 @@ def _quality(source: Source) -> str:
     said = _score_words(source)
     if source.manifest["metric"] == "silhouette" and said:
         value = figure("silhouette", _mean(source, "silhouette"))
-        said = f"Their silhouette is {value} on customers held out (1: far apart, 0: touching)."
+        whose = _other_numbers(source)
+        said = (
+            f"{f'The silhouette {whose}' if whose else 'Their silhouette'} is {value} on customers "
+            f"held out (1: far apart, 0: touching)."
+        )
     if (ari := _stability(source)) is not None:
         said += (
             f" Segments made again from resampled customers agree with these to {ari:.2f} "
             f"(1: always the same, 0: by chance)."
         )
     return said.strip()
+
+
+def _other_numbers(source: Source, most: int = 10) -> str:
+    """Say of which segmentations the held-out figures are, where a fold had another number."""
+    if source.scores is None:
+        return ""
+    values = source.scores[source.scores["metric"] == "n_segments"]["value"].dropna()
+    found = [f"{value:.0f}" for value in values]
+    if not found or {*found} == {str(n_found(source.segments))}:
+        return ""
+    more = ", ..." if len(found) > most else ""
+    return f"of segmentations with {', '.join(found[:most])}{more} segments, one of each fold,"
 
 
 def _verdict(source: Source) -> str:

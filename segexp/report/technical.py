@@ -201,12 +201,18 @@ def _environment(source: Source) -> Section:
     )
     if said := manifest.get("warnings"):
         blocks.append(Details(f"Warnings of the run: {len(said)}", [Items(said)]))
-    if problems := source.damaged | source.problems:
-        words = [
-            reason if reason.startswith(name) else f"{name}: {reason}"
-            for name, reason in sorted(problems.items())
-        ]
-        blocks += [Text("Files that are damaged, and so not shown:", "note"), Items(words)]
+    damaged = source.damaged
+    others = {k: v for k, v in source.problems.items() if k not in damaged}
+    for words, problems in (
+        ("Files that are damaged, and so not shown:", damaged),
+        ("Not read or not made, and so not shown:", others),
+    ):
+        if problems:
+            reasons = [
+                reason if reason.startswith(name) else f"{name}: {reason}"
+                for name, reason in sorted(problems.items())
+            ]
+            blocks += [Text(words, "note"), Items(reasons)]
     return Section("environment", "Run and environment", blocks)
 
 
