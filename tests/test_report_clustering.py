@@ -163,6 +163,9 @@ def test_without_a_model_the_map_says_what_it_stands_on(copied):
 
 def test_without_a_final_model_there_is_a_sentence(copied):
     remove(copied, runs.SEGMENTATION)
+    config = copied / runs.CONFIG
+    asked = config.read_text("utf-8")
+    config.write_text(asked.replace("final_model: true", "final_model: false"), "utf-8")
     found = clustering_sections(Source.open(copied))
     assert "cannot be shown" in said(found) and "evaluation.final_model=true" in said(found)
 

@@ -32,8 +32,8 @@ def profile(X: pd.DataFrame, labels: ArrayLike, names: Sequence[str] | None = No
     which R's flexclust shades its bar charts; Dolnicar, Gruen and Leisch 2018, Market
     Segmentation Analysis, ch. 8). A feature with values below zero is measured from its smallest
     value, where it has an origin as an amount has it in zero. A share must also deviate by 5
-    percentage points. Half of the customers of a segment, and ten of them, must have a value; of
-    fewer than ten customers all must have one.
+    percentage points. Half of the customers of a segment, and ten of them or all, must have a
+    value.
 
     Parameters
     ----------

@@ -72,11 +72,13 @@ LEAST_RECALL = 0.5
 _MARKERS_RULE = (
     "A column marks a segment if its mean there deviates from the mean of all customers by more "
     "than 25% of the largest segment mean, or by more than 50% of the mean of all; a share must "
-    "also deviate by 5 percentage points (the rule of Dolnicar, Gruen and Leisch 2018). Index 100 "
-    "is the mean of all customers. A column with values below zero has no index: it is said how "
-    "many standard deviations (sd) of all customers its mean lies from theirs, and a bar draws one "
-    "of them as 50 of an index. What is no marker, but has an index of at most 75 or at least 133, "
-    "is said with the word rather. Names are made of these words and of nothing else."
+    "also deviate by 5 percentage points (the rule of Dolnicar, Gruen and Leisch 2018). Half of "
+    "its customers, and 10 of them or all, must have a value; a column that most of them lack and "
+    "most others have is said to be mostly not known. Index 100 is the mean of all customers. A "
+    "column with values below zero has no index: it is said how many standard deviations (sd) of "
+    "all customers its mean lies from theirs, and a bar draws one of them as 50 of an index. What "
+    "is no marker, but has an index of at most 75 or at least 133, is said with the word rather. "
+    "Names are made of these words and of nothing else."
 )
 _DOUBLE_DIPPING = (
     "In-sample: of the customers that the segments were made from. Segments differ in the columns "
