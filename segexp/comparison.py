@@ -24,6 +24,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from segexp.bounds import LOADER, yaml_too_large
 from segexp.config.schema import PROTOCOLS
 from segexp.errors import ConfigError, RunError, SegexpError, did_you_mean
 from segexp.metrics import METRICS_OF, Metric, metric_by_name
@@ -75,7 +76,6 @@ _LIMITS = {
     BASELINES: 16 * _MB,
     TIMINGS: 4 * _MB,
 }
-_MAX_NODES, _MAX_DEPTH = 20_000, 50  # of a config
 _LARGEST = 1e100  # number that is believed; sums and squares of such numbers are finite
 _DEEPEST = 3  # levels below a folder at which a run may lie
 _EXACT, _DRAWS = 50_000, 20_000  # null ranks that are listed, or drawn
@@ -608,9 +608,6 @@ def _fit_seconds(path: Path) -> float | None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     text = _read_text(path, CONFIG)
-    # The parser recurses in C, where depth is a crash and no error.
-    if text.count("[") + text.count("{") > 2_000 or re.search(r"^[ \t\-?:]{200}", text, re.M):
-        raise RunError(f"{CONFIG} is nested too deeply")
     # Runs of a sweep have most groups in common, and YAML is slow: each group is parsed once.
     parts = re.split(r"^(?=[A-Za-z_]+:)", text, flags=re.M)
     flat: dict[str, Any] = {}
@@ -625,29 +622,15 @@ def _read_group(text: str) -> Mapping[str, Any]:
     """Return dotted key -> value of one group of a config."""
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(text, loader)
+        if why := yaml_too_large(text):
+            raise RunError(f"{CONFIG} is not read: {why}")
+        content = yaml.load(text, LOADER)
     except (yaml.YAMLError, ValueError) as error:
         raise RunError(f"{CONFIG} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise RunError(f"{CONFIG} must hold a mapping, got {type(content).__name__}")
-    _check_size(content)
     return dict(_flatten(content, ""))
-
-
-def _check_size(content: object) -> None:
-    """Raise ``RunError`` where a few aliases stand for a tree without end."""
-    left = _MAX_NODES
-    nodes: list[tuple[Any, int]] = [(content, 0)]
-    while nodes:
-        node, depth = nodes.pop()
-        left -= 1
-        if left < 0 or depth > _MAX_DEPTH:
-            raise RunError(f"{CONFIG} is too large or nested too deeply")
-        if isinstance(node, dict | list | tuple | set):
-            below = node.values() if isinstance(node, dict) else node
-            nodes += [(item, depth + 1) for item in below]
 
 
 def _flatten(node: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:

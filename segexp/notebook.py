@@ -43,7 +43,6 @@ T = TypeVar("T")
 _MOST_ROWS = 30  # of a table in a cell's output; the whole one is a DataFrame
 _MOST_LETTERS = 100
 _SECONDS = 0.2  # between two lines of progress
-_SYNTHETIC = "synthetic customers: these figures say nothing about any market"
 
 
 # ---- what can be done --------------------------------------------------------------------------
@@ -541,7 +540,7 @@ class RunResult:
             *_guarded("The figures", lambda: [_honest_grid(source)]),
             *_guarded("The segments", lambda: _segment_grids(source)),
         ]
-        notes = [_SYNTHETIC] if self.manifest["dataset"]["synthetic"] else []
+        notes = [runs.SYNTHETIC] if self.manifest["dataset"]["synthetic"] else []
         return _html(_title(source), ", ".join(_headline(source)), notes, parts)
 
 
@@ -996,7 +995,7 @@ class ComparisonResult:
             for table in tables
             for grid in _guarded(table.title, partial(_ranking_grids, table))
         ]
-        notes = [_SYNTHETIC] if any(table.synthetic for table in tables) else []
+        notes = [runs.SYNTHETIC] if any(table.synthetic for table in tables) else []
         notes += [self.comparison.note] if self.comparison.note else []
         if self.comparison.problems:
             notes.append(f"not ranked: {len(self.comparison.problems)}, see .problems")

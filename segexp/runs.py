@@ -79,6 +79,7 @@ MODEL_SCHEMA = "model/schema.json"
 
 MAX_CAUSE = 300  # letters; scikit-learn's advice can fill a page
 
+SYNTHETIC = "synthetic customers: these figures say nothing about any market"
 RUNNING, COMPLETED, FAILED, INTERRUPTED = "running", "completed", "failed", "interrupted"
 KILLED = "killed"  # never written: a run that says `running` while its process is gone
 

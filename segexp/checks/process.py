@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata as packages
 from typing import Any
 
 from segexp import __version__
 from segexp.checks.readings import Check, Readings, RunCheck, at, listed, word
+from segexp.data.findings import counted
 from segexp.runs import COMPLETED, CUSTOMERS, PIPELINE, SEGMENTATION, SEGMENTS
 
 
@@ -27,14 +28,10 @@ def unfinished(run: Readings) -> RunCheck | None:
 
 def damaged_files(run: Readings) -> RunCheck | None:
     """Files of the run are there and cannot be read."""
-    names = [word(name) for name in run.damaged]
-    if not names:
-        return None
-    n = "a file" if len(names) == 1 else f"{len(names)} files"
-    return RunCheck(
+    return _without_files(
         "damaged_files",
-        f"{n} of the run cannot be read: {listed(names)}",
-        "what is made from them is left out here, and checks that need them are silent",
+        "cannot be read",
+        run.damaged,
         "restore them from a copy, or make the run again; the technical appendix says what is "
         "wrong with each",
     )
@@ -42,30 +39,34 @@ def damaged_files(run: Readings) -> RunCheck | None:
 
 def missing_files(run: Readings) -> RunCheck | None:
     """Files that a completed run leaves are gone."""
-    names = files_missing(run)
-    if not names:
-        return None
-    n = "a file is" if len(names) == 1 else f"{len(names)} files are"
-    return RunCheck(
+    return _without_files(
         "missing_files",
-        f"{n} missing from the run: {listed(names)}",
-        "what is made from them is left out here, and checks that need them are silent",
+        "missing",
+        files_missing(run),
         "restore them from a copy, or make the run again",
     )
 
 
 def files_not_read(run: Readings) -> RunCheck | None:
     """Files of the run are over a bound, or not for this program to read."""
-    names = [word(name) for name in run.not_read]
-    if not names:
-        return None
-    n = "a file" if len(names) == 1 else f"{len(names)} files"
-    return RunCheck(
+    return _without_files(
         "files_not_read",
-        f"{n} of the run {'is' if len(names) == 1 else 'are'} not read: {listed(names)}",
-        "what is made from them is left out here, and checks that need them are silent",
+        "not read",
+        run.not_read,
         "the technical appendix says why of each: over a bound, say, or of other versions; the "
         "files themselves may be in order",
+    )
+
+
+def _without_files(code: str, what: str, files: Iterable[str], advice: str) -> RunCheck | None:
+    names = [word(name) for name in files]
+    if not names:
+        return None
+    return RunCheck(
+        code,
+        f"{counted(len(names), 'file')} of the run {what}: {listed(names)}",
+        "what is made from them is left out here, and checks that need them are silent",
+        advice,
     )
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segexp.cli.console import add_row, clean, number, say, show_table, table
-from segexp.cli.run_view import SYNTHETIC
 from segexp.metrics import metric_by_name
+from segexp.runs import SYNTHETIC
 
 if TYPE_CHECKING:
     from segexp.comparison import Comparison, Paired, Problem, Ranks, Row, Table

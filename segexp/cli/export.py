@@ -28,8 +28,8 @@ from segexp.cli.compare_view import (
     words_of,
 )
 from segexp.cli.console import clean
-from segexp.cli.run_view import SYNTHETIC
 from segexp.errors import ConfigError, RunError
+from segexp.runs import SYNTHETIC
 
 if TYPE_CHECKING:
     from segexp.comparison import Comparison, Row, Table

@@ -45,7 +45,7 @@ def execute(path: str, table: str, words: Sequence[str], output: str, *, force: 
 
 def _print_summary(run: Run, predictions: Predictions, table: str, output: str) -> None:
     from segexp.cli.console import say
-    from segexp.cli.run_view import SYNTHETIC
+    from segexp.runs import SYNTHETIC
 
     say(f"{table}: {len(predictions.table):,} customers by {run.path}", style="bold")
     if run.manifest["dataset"]["synthetic"]:

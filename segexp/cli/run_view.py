@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from segexp.cli.console import add_row, clean, number, say, show_table, table
 from segexp.cli.segments_view import is_clustering, print_found_segments
 from segexp.metrics import METRICS, METRICS_OF, metric_by_name, undominated
+from segexp.runs import SYNTHETIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 MANY_WORDS = 150  # letters of words that the directory of a run stands for
 K_MAX = 10  # where a table of k is asked for that the run did not have
-SYNTHETIC = "synthetic customers: these figures say nothing about any market"
 
 
 def protocol_text(split: Mapping[str, Any], stratified: bool = True) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segexp.cli.console import add_row, clean, number, say, show_table, table
-from segexp.cli.run_view import SYNTHETIC, baseline_means, interval_text, selection_value
+from segexp.cli.run_view import baseline_means, interval_text, selection_value
 from segexp.metrics import metric_by_name
+from segexp.runs import SYNTHETIC
 
 if TYPE_CHECKING:
     from segexp.runs import Run, Sweep
