@@ -19,7 +19,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
-from segexp.comparison import paired
+from segexp.comparison.statistics import paired
 from segexp.metrics import interval, jackknife_group_count, jackknife_standard_errors
 
 SEGMENTS = ("A", "B", "C", "D")

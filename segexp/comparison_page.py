@@ -28,7 +28,11 @@ from segexp.safe_html import address_of, asset, environment, policy, relative, v
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from segexp.comparison import Comparison, Entry, Ranks, Row, Table
+    from segexp.comparison.across import Ranks
+    from segexp.comparison.compare import Comparison
+    from segexp.comparison.entries import Entry
+    from segexp.comparison.rows import Row
+    from segexp.comparison.tables import Table
 
     Floats = NDArray[np.float64]
 

@@ -19,7 +19,9 @@ from segexp.cli import main
 from segexp.cli.compare_view import Column, fit, print_next, probability, short_names
 from segexp.cli.completion import complete
 from segexp.cli.export import FORMATS, defused
-from segexp.comparison import Problem, compare, gather
+from segexp.comparison.compare import compare
+from segexp.comparison.entries import Problem
+from segexp.comparison.reading import gather
 from segexp.runs import SWEEP
 
 MANIFEST = {

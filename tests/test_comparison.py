@@ -16,17 +16,14 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
 import segexp.runs as runs
-from segexp.comparison import (
-    UNREADABLE,
-    compare,
-    diff,
-    gather,
-    holm,
-    paired,
-    paired_difference,
-    rank_across,
-    to_records,
-)
+from segexp.comparison.across import rank_across
+from segexp.comparison.compare import compare
+from segexp.comparison.diff import diff
+from segexp.comparison.differences import paired_difference
+from segexp.comparison.entries import UNREADABLE
+from segexp.comparison.reading import gather
+from segexp.comparison.statistics import holm, paired
+from segexp.comparison.tables import to_records
 from segexp.config.compose import load_config
 from segexp.config.options import shipped_conf
 from segexp.errors import ConfigError, RunFailedError

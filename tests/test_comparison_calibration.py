@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segexp.comparison import rank_across
+from segexp.comparison.across import rank_across
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "calibrate_comparison.py"
 

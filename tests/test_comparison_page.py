@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segexp.comparison import Comparison, Entry, Paired, Problem, Ranks, Row, Table
+from segexp.comparison.across import Ranks
+from segexp.comparison.compare import Comparison
+from segexp.comparison.entries import Entry, Problem
+from segexp.comparison.rows import Row
+from segexp.comparison.statistics import Paired
+from segexp.comparison.tables import Table
 from segexp.comparison_page import comparison_page
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"> 'a' \u202etxt\x1b[31m\u2028"

@@ -19,7 +19,7 @@ from segexp.checks.readings import (
     test_to_train,
     word,
 )
-from segexp.comparison import paired
+from segexp.comparison.statistics import paired
 from segexp.metrics import N_BINS, metric_by_name
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from segexp.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from segexp.comparison import Comparison, Table
+    from segexp.comparison.compare import Comparison
+    from segexp.comparison.tables import Table
 
 
 def execute(
@@ -34,7 +35,8 @@ def execute(
     from segexp.cli.compare_view import print_comparison, print_next
     from segexp.cli.console import clean
     from segexp.cli.export import FORMATS, check_target, write_whole
-    from segexp.comparison import compare, gather
+    from segexp.comparison.compare import compare
+    from segexp.comparison.reading import gather
 
     folders, files = _sorted(words, formats)
     printed = [name for name in formats if name not in files]

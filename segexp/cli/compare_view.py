@@ -17,7 +17,12 @@ from segexp.metrics import metric_by_name
 from segexp.runs import SYNTHETIC
 
 if TYPE_CHECKING:
-    from segexp.comparison import Comparison, Paired, Problem, Ranks, Row, Table
+    from segexp.comparison.across import Ranks
+    from segexp.comparison.compare import Comparison
+    from segexp.comparison.entries import Problem
+    from segexp.comparison.rows import Row
+    from segexp.comparison.statistics import Paired
+    from segexp.comparison.tables import Table
 
 MOST_ROWS = 50  # without --all
 MOST_KEYS = 6

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from segexp.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from segexp.comparison import Difference, Entry, Paired
+    from segexp.comparison.diff import Difference
+    from segexp.comparison.entries import Entry
+    from segexp.comparison.statistics import Paired
 
 MOST_FOLDS = 30  # beyond, one line per repeat
 
@@ -29,7 +31,7 @@ def execute(
     """Print what two runs differ in; draw the folds where a file is named."""
     from segexp.cli.console import clean, say
     from segexp.cli.export import check_target, write_whole
-    from segexp.comparison import diff
+    from segexp.comparison.diff import diff
 
     targets = {kind: Path(name) for kind, name in (("png", png), ("svg", svg)) if name is not None}
     for kind, path in targets.items():
@@ -77,7 +79,7 @@ def _draw(found: Difference, rope: float) -> dict[str, bytes]:
 
 def _only(word: str) -> Entry:
     """Return the one run that a word names."""
-    from segexp.comparison import gather
+    from segexp.comparison.reading import gather
 
     entries, problems = gather([word])
     if len(entries) == 1 and not problems:

@@ -32,7 +32,9 @@ from segexp.errors import ConfigError, RunError
 from segexp.runs import SYNTHETIC
 
 if TYPE_CHECKING:
-    from segexp.comparison import Comparison, Row, Table
+    from segexp.comparison.compare import Comparison
+    from segexp.comparison.rows import Row
+    from segexp.comparison.tables import Table
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
 # The start of a cell, also where a spreadsheet cuts at semicolons or tabs. Fullwidth signs are
@@ -65,7 +67,7 @@ def to_csv(comparison: Comparison, every: bool = False) -> str:
 
 def _records(table: Table) -> list[dict[str, Any]]:
     """Return the rows as plain values, each with the level of its interval."""
-    from segexp.comparison import to_records
+    from segexp.comparison.tables import to_records
 
     return [
         {**record, "confidence": _confidence(row)}

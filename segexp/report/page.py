@@ -26,7 +26,7 @@ from segexp.safe_html import asset, environment, policy, visible
 if TYPE_CHECKING:
     import pandas as pd
 
-    from segexp.comparison import Comparison
+    from segexp.comparison.compare import Comparison
 
 MOST_SVG = 150_000  # bytes; a larger one is shown as PNG
 MOST_FIGURES = 4_500_000  # letters that all figures of a page may take

@@ -22,7 +22,7 @@ from segexp.safe_html import address_of
 
 if TYPE_CHECKING:
     from segexp.actions import Catalogue
-    from segexp.comparison import Comparison
+    from segexp.comparison.compare import Comparison
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +224,8 @@ def _report_of_sweep(
     folder: Path,
     warn: Callable[[str], None] | None,
 ) -> str:
-    from segexp.comparison import compare, gather
+    from segexp.comparison.compare import compare
+    from segexp.comparison.reading import gather
 
     sweep = runs.open_sweep(path)
     comparison = compare(*gather([str(path)]))
@@ -310,7 +311,8 @@ def _ranking(comparison: Comparison, folder: Path | None) -> list[Section]:
 
 
 def _report_of_several(paths: Sequence[Path], folder: Path | None) -> str:
-    from segexp.comparison import compare, gather
+    from segexp.comparison.compare import compare
+    from segexp.comparison.reading import gather
 
     comparison = compare(*gather([str(path) for path in paths]))
     found = {e.path for table in comparison.tables for row in table.rows for e in row.entries}
