@@ -201,7 +201,7 @@ class Engine:
         self._expected = 0
         self._own_tasks = 0
         self._own_seconds = 0.0
-        self._has_limits = False  # a task with a time limit came
+        self._needs_processes = False  # a task came that is not to run in this one
         self._step_is_due = False
         self._watch_is_due = False
         self._closed = False
@@ -234,6 +234,7 @@ class Engine:
         *args: Any,
         priority: tuple[int, ...] = (),
         timeout_s: float | None = None,
+        apart: bool = False,
     ) -> R:
         """Return ``function(*args)``, computed when its turn comes.
 
@@ -248,6 +249,8 @@ class Engine:
         timeout_s : float, optional
             Counted from the moment the task starts. Such a task runs in a worker process, which
             is killed if the task does not stop by itself.
+        apart : bool
+            Run it in a worker process in any case, because it may end the process it runs in.
 
         Raises
         ------
@@ -260,7 +263,7 @@ class Engine:
             raise RuntimeError("the engine is closed")
         outcome: asyncio.Future[R] = self._loop.create_future()
         task = _Task(priority, next(self._numbers), function, args, timeout_s, outcome)
-        self._has_limits |= timeout_s is not None
+        self._needs_processes |= apart or timeout_s is not None
         heapq.heappush(self._waiting, task)
         self._step_soon()
         try:
@@ -301,8 +304,8 @@ class Engine:
             _drop_done(self._waiting)
 
     def _is_worth_processes(self) -> bool:
-        if self._has_limits or not self._own_tasks:
-            return self._has_limits
+        if self._needs_processes or not self._own_tasks:
+            return self._needs_processes
         left = max(self._expected - self._own_tasks, len(self._waiting))
         left_s = left * self._own_seconds / self._own_tasks
         return left_s * (1 - 1 / self._n_workers) > WORKER_START_S

@@ -271,13 +271,19 @@ async def resume_cell(
     _check_same_data(run, loaded)
     with runs.continue_run(run) as writer:
         logger.info("resumed")
-        # A kill between the two leaves the former config, which is as good.
-        former = run.manifest["config_hash"]
-        writer.update(config_hash=config_hash(cell.plan.recorded), former_config_hash=former)
-        writer.write_text(runs.CONFIG, config_to_yaml(cell.plan.recorded))
-        if cell.words:
-            writer.write_text(runs.OVERRIDES, _command(cell))
-        await _compute(cell, loaded, writer, engine, retry_failed=retry_failed)
+
+        def adopt() -> None:
+            """Take over the config, which may say more trials."""
+            # A kill between the two leaves the former config, which is as good.
+            former = run.manifest["config_hash"]
+            writer.update(config_hash=config_hash(cell.plan.recorded), former_config_hash=former)
+            writer.write_text(runs.CONFIG, config_to_yaml(cell.plan.recorded))
+            if cell.words:
+                writer.write_text(runs.OVERRIDES, _command(cell))
+
+        if not writer.has_whole_results:
+            adopt()
+        await _compute(cell, loaded, writer, engine, retry_failed=retry_failed, adopt=adopt)
     return runs.open_run(run.path)
 
 
@@ -288,12 +294,24 @@ async def _compute(
     engine: Engine,
     *,
     retry_failed: bool = False,
+    adopt: Callable[[], None] = lambda: None,
 ) -> None:
-    """Compute what a run is to hold, by the task of its model."""
+    """Compute what a run is to hold, by the task of its model.
+
+    Results of before stay until all new ones are known; then ``adopt`` is called.
+    """
     config = cell.plan.config
+
+    def begin_results() -> None:
+        if writer.has_whole_results:
+            writer.replace_results()
+            adopt()
+
     if config.model.task not in UNPREPARED:
-        await _Work(cell, loaded, writer, engine, retry_failed=retry_failed).finish()
+        work_on = _Work(cell, loaded, writer, engine, retry_failed=retry_failed)
+        await work_on.finish(begin_results)
         return
+    begin_results()
     done = 0
 
     def count(n: int, what: str) -> None:
@@ -503,9 +521,12 @@ class _Work:
             )
             for index, rows in enumerate(inner)
         }  # fmt: skip
+        for studies in self.searches.values():  # earlier ones are served first
+            if studies.note_cut_off():
+                break
 
-    async def finish(self) -> None:
-        """Do what is left to do, and write the results."""
+    async def finish(self, begin_results: Callable[[], None]) -> None:
+        """Do what is left to do, and write the results, after ``begin_results``."""
         start = time.perf_counter()
         pipelines = {"": self.plan.pipeline, **self.plan.baselines}
         self.results = {name: [None] * len(self.splits) for name in pipelines}
@@ -536,6 +557,7 @@ class _Work:
             if self.bench is not None:
                 self.engine.forget(self.bench)
         logger.info("computed in %.1f s", time.perf_counter() - start)
+        begin_results()
         self._write(model, found)
         _describe_table(self.writer, self.dataset, self.config, found)
         if found is not None:
@@ -545,7 +567,9 @@ class _Work:
         self.writer.remove_folder(runs.FOLDS)
 
     def _keep(self) -> None:
-        """Write what is known of a run that does not come to its end."""
+        """Write what is known of a run that does not come to its end, if nothing is there yet."""
+        if self.writer.has_whole_results:
+            return
         with contextlib.suppress(RunError):  # the first cause is the one to tell
             _write_folds(self.writer, self.dataset, self._own)
             self._write_trials()

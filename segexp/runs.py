@@ -82,6 +82,7 @@ MAX_CAUSE = 300  # letters; scikit-learn's advice can fill a page
 SYNTHETIC = "synthetic customers: these figures say nothing about any market"
 RUNNING, COMPLETED, FAILED, INTERRUPTED = "running", "completed", "failed", "interrupted"
 KILLED = "killed"  # never written: a run that says `running` while its process is gone
+_WHOLE = "results_are_whole"  # of a run that goes on: those of before, until new ones are written
 
 
 def utc_now() -> datetime:
@@ -183,9 +184,14 @@ class Run:
 
     @property
     def status(self) -> str:
-        """completed, failed, interrupted, running, or killed (its process is gone)."""
+        """completed, failed, interrupted, running, or killed (its process is gone).
+
+        A completed run that went on with more trials and was killed over it is still completed.
+        """
         status = str(self.manifest["status"])
-        return KILLED if status == RUNNING and not self._is_alive() else status
+        if status != RUNNING or self._is_alive():
+            return status
+        return COMPLETED if self.manifest.get(_WHOLE) is True else KILLED
 
     def _is_alive(self) -> bool:
         process = self.manifest.get("process")
@@ -565,6 +571,21 @@ class RunWriter:
         self._manifest |= entries
         self.write_json(self._file, self._manifest)
 
+    @property
+    def has_whole_results(self) -> bool:
+        """Whether there are results of before, which stay until they can be replaced."""
+        return bool(self._manifest.get(_WHOLE))
+
+    def replace_results(self) -> None:
+        """Say that the results of before are no longer whole: new ones are about to be written."""
+        self._manifest = {k: v for k, v in self._manifest.items() if k not in (_WHOLE, "end")}
+        self.update()
+
+    def leave_results(self) -> None:
+        """Say that the results of before are those of the run, as they were."""
+        del self._manifest[_WHOLE]
+        self.update(status=COMPLETED)
+
     def make_folder(self, name: str) -> Path:
         """Return a folder of the run, made if it is not there."""
         folder = self.path / name
@@ -692,16 +713,19 @@ def _ending(writer: RunWriter, clock: float) -> Iterator[None]:
         logging.getLogger("segexp").error("run failed", exc_info=True)
         # Where the disk is full the directory keeps saying `running`, which reads as killed.
         with contextlib.suppress(RunError):
-            _end(writer, FAILED, clock, cause=cause)
+            _stop(writer, FAILED, clock, cause=cause)
         raise RunFailedError(f"run {writer.path} failed: {cause}") from error
     except BaseException as stopped:  # Ctrl-C, as KeyboardInterrupt or as the end of a coroutine
-        _end(writer, INTERRUPTED, clock)
+        _stop(writer, INTERRUPTED, clock)
         raise type(stopped)(str(writer.path)) from None
 
 
 @contextmanager
 def continue_run(run: Run) -> Iterator[RunWriter]:
     """Open a run directory again to go on with it; ends as :func:`new_run` does.
+
+    What a completed run holds stays as it is, and the run completed, until the block calls
+    :meth:`RunWriter.replace_results`.
 
     Raises
     ------
@@ -718,8 +742,10 @@ def continue_run(run: Run) -> Iterator[RunWriter]:
         _check_stopped(run.path, run.status, run.manifest)
         spent = run.manifest.get("seconds") or 0.0
         clock = time.perf_counter() - float(spent)
-        entries = {k: v for k, v in run.manifest.items() if k not in ("end", "cause")}
-        writer = RunWriter(run.path, entries)
+        whole = run.status == COMPLETED
+        over = () if whole else ("end", "cause")
+        entries = {k: v for k, v in run.manifest.items() if k not in over}
+        writer = RunWriter(run.path, entries | ({_WHOLE: True} if whole else {}))
         resumed = [*run.manifest.get("resumed", []), utc_now().isoformat()]
         writer.update(status=RUNNING, process=_this_process(), resumed=resumed)
         with _logging_to(run.path / LOG), _ending(writer, clock):
@@ -785,6 +811,14 @@ def _free_folder(parent: Path, name: str) -> Path:
 def _end(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
     seconds = round(time.perf_counter() - clock, 3)
     writer.update(status=status, end=utc_now().isoformat(), seconds=seconds, **entries)
+
+
+def _stop(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
+    """Say that a run did not come to its end; one that was whole is as it was."""
+    if writer.has_whole_results:
+        writer.leave_results()
+    else:
+        _end(writer, status, clock, **entries)
 
 
 @contextmanager

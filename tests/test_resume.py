@@ -332,6 +332,47 @@ def test_a_kill_before_any_file_is_written_leaves_a_run_that_goes_on(copy, n_fil
     ).all()
 
 
+def results(path):
+    """Every file but the manifest, the log, and what a search keeps while it goes on."""
+    return {
+        file.relative_to(path): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file()
+        and file.name not in (runs.MANIFEST, runs.LOG)
+        and file.parent.name not in (runs.STUDIES, runs.FOLDS)
+    }
+
+
+def test_a_kill_while_a_completed_run_gets_more_trials_leaves_its_results(copy, capsys):
+    before = results(copy)
+    died = OwnProcess(
+        ["resume", str(copy), "search.n_trials=9"], before=partial(die_before_file, 4)
+    )
+    assert died.wait(GIVE_UP_S) == 9
+    assert runs.open_run(copy).status == "completed"
+    assert results(copy) == before
+    assert main(["resume", str(copy)]) == 0
+    assert "is complete" in capsys.readouterr().out
+
+
+@needs_proc
+def test_ctrl_c_while_a_completed_run_gets_more_trials_leaves_its_results(copy):
+    before, size = results(copy), (copy / runs.JOURNAL).stat().st_size
+    words = ["resume", str(copy), "search.n_trials=60"]
+    process = OwnProcess(words)
+    deadline = time.monotonic() + GIVE_UP_S
+    while (copy / runs.JOURNAL).stat().st_size < size + 5000 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=GIVE_UP_S)
+    assert process.returncode == 130
+    assert f"go on with: segexp {' '.join(words)}" in err
+    assert runs.open_run(copy).status == "completed"
+    assert "results_are_whole" not in runs.open_run(copy).manifest
+    assert results(copy) == before
+
+
 # --------------------------------------------------------------------------------------
 # Ctrl-C
 
@@ -596,11 +637,14 @@ def test_a_failed_run_can_be_resumed(here, flaky):
 # Failed trials, once more
 
 FLAKY_MODEL = """
+import os
 from pathlib import Path
 from sklearn.tree import DecisionTreeClassifier
 
 class Flaky(DecisionTreeClassifier):
     def fit(self, X, y, **others):
+        if self.max_depth == 3 and Path("deadly").exists():
+            os._exit(9)
         if self.max_depth > 2 and len(X) > 60 and Path("broken").exists():
             raise RuntimeError("the licence server does not answer")
         return super().fit(X, y, **others)
@@ -609,7 +653,7 @@ class Flaky(DecisionTreeClassifier):
 
 @pytest.fixture
 def flaky(here, monkeypatch):
-    """A model that fails as long as there is a file named `broken`."""
+    """A model that fails, or ends its process, as long as there is a file of that name."""
     (here / "flaky_model.py").write_text(FLAKY_MODEL)
     monkeypatch.syspath_prepend(here)
     monkeypatch.delitem(sys.modules, "flaky_model", raising=False)
@@ -648,6 +692,21 @@ def test_failed_trials_are_tried_again_when_that_is_wanted(here, flaky):
     assert again["value"].notna().all()
     assert main(["resume", str(path), FLAKY[1], "--retry-failed"]) == 0
     assert len(trials(path)) == len(after)
+
+
+def test_a_trial_that_ends_segexp_itself_is_told_in_the_end(here, flaky):
+    """The second process that it ends is the last: then it is tried in one of its own."""
+    (here / "deadly").touch()
+    resume = ["resume", None, FLAKY[1]]
+    for code in (9, 9, 0):
+        died = OwnProcess([*resume] if resume[1] else ["run", *FLAKY_SEARCH])
+        assert died.wait(GIVE_UP_S) == code
+        resume[1] = str(only_run())
+    found = trials(only_run())
+    assert set(found.loc[found["state"] == "FAIL", "params"]) == {'{"max_depth": 3}'}
+    causes = runs.open_run(only_run()).read_trials()["cause"].dropna()
+    assert all("worker process" in cause for cause in causes)
+    assert_nothing_was_judged_twice(only_run())
 
 
 # --------------------------------------------------------------------------------------

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import optuna
 import pytest
 from made_studies import LINE, Scorer, search_config, searched, space_of
+from optuna.pruners import HyperbandPruner, MedianPruner
 from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
 
 from segexp.search.pruning import FoldPruner
 
@@ -94,6 +98,53 @@ def test_hyperband_keeps_what_it_would_keep_whoever_was_given_up():
     pruned = {20: folds(0.2, 2), 21: folds(0.1, 2)}
     verdicts = [given_up_at(pruner, n, folds(0.1), EARLIER, pruned) for n in range(22, 34)]
     assert verdicts == [given_up_at(pruner, n, folds(0.1), EARLIER, pruned) for n in range(22, 34)]
+
+
+def study_of_optuna(direction):
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    return optuna.create_study(study_name="final", direction=direction, sampler=sampler)
+
+
+def hyperband_of_optuna(number, values, earlier, direction, n_folds):
+    """Its verdict where the trials climbed its rungs one after the other, fold by fold."""
+    study = study_of_optuna(direction)
+    pruner = HyperbandPruner(min_resource=1, max_resource=n_folds, reduction_factor=3)
+    for one, folds_of_one in [*sorted(earlier.items()), (number, values)]:
+        study.add_trial(create_trial(state=TrialState.RUNNING))
+        for step in range(len(folds_of_one)):
+            trial = study.get_trials(deepcopy=False)[-1]
+            mean = float(np.mean(folds_of_one[: step + 1]))
+            study._storage.set_trial_intermediate_value(trial._trial_id, step, mean)
+            trial = study.get_trials(deepcopy=False)[-1]
+            trial.number = one
+            verdict = pruner.prune(study, trial)
+    return verdict
+
+
+def median_of_optuna(number, values, earlier, direction, n_folds):
+    study = study_of_optuna(direction)
+    step = len(values) - 1
+    for others in earlier.values():
+        mean = float(np.mean(others[: step + 1]))
+        study.add_trial(create_trial(value=0.0, intermediate_values={step: mean}))
+    own = {step: float(np.mean(values))}
+    trial = create_trial(state=TrialState.RUNNING, intermediate_values=own)
+    return MedianPruner(n_startup_trials=0, n_warmup_steps=0).prune(study, trial)
+
+
+@pytest.mark.parametrize("n_folds", [3, 5, 10])
+@pytest.mark.parametrize("direction", list(StudyDirection)[1:])
+@pytest.mark.parametrize(
+    ("name", "optunas"), [("hyperband", hyperband_of_optuna), ("median", median_of_optuna)]
+)
+def test_verdicts_are_those_of_optuna(name, optunas, direction, n_folds):
+    rng = np.random.default_rng(0)
+    pruner = pruner_of(name, direction, inner_splits=n_folds)
+    earlier = {n: rng.normal(size=n_folds).tolist() for n in range(12)}
+    for number in range(12, 40):
+        values = rng.normal(size=rng.integers(2, n_folds + 1)).tolist()
+        expected = optunas(number, values, earlier, direction, n_folds)
+        assert pruner.prune(number, values, earlier, {}) == expected
 
 
 def line_search(path, pruner, **changes):

@@ -44,13 +44,17 @@ def _resume_run(run: Run, words: Sequence[str], *, retry_failed: bool, force: bo
     if force:
         run = _taken_over(run)
     plan = plan_experiment(config)
-    with reporting() as reporter, interrupted():
+    with reporting() as reporter, interrupted(_again(words, retry_failed)):
         done = resume_experiment(
             run, plan, reporter, words=_joined(run, words), retry_failed=retry_failed
         )
     print_result(done, [config.evaluation.metric, *config.evaluation.metrics])
     print_next_commands(done, shlex.split(done.read_overrides())[2:])
     return 0
+
+
+def _again(words: Sequence[str], retry_failed: bool) -> list[str]:
+    return [*words, *(["--retry-failed"] if retry_failed else [])]
 
 
 def _joined(run: Run, words: Sequence[str]) -> list[str]:
@@ -79,7 +83,7 @@ def _resume_sweep(sweep: Sweep, words: Sequence[str], *, retry_failed: bool, for
         sweep_reporting(
             plans, [cell["words"] for cell in sweep.cells], sweep.manifest["words"]
         ) as (reporter),
-        interrupted(),
+        interrupted(_again(words, retry_failed)),
     ):
         done = resume_sweep(sweep, plans, reporter, retry_failed=retry_failed)
     return print_sweep(done)
@@ -157,7 +161,7 @@ def _rerun_sweep(sweep: Sweep, words: Sequence[str]) -> int:
 
 def _rerun_run(run: Run, words: Sequence[str], datasets: Datasets) -> int:
     from segexp.cli.console import reporting, say
-    from segexp.cli.run import interrupted
+    from segexp.cli.run import allowing, interrupted
     from segexp.experiment import run_experiment
     from segexp.plan import plan_experiment, recorded_config
     from segexp.runs import COMPLETED
@@ -168,7 +172,7 @@ def _rerun_run(run: Run, words: Sequence[str], datasets: Datasets) -> int:
     scores = run.read_scores()
     plan = plan_experiment(recorded_config(run, words))
     said = shlex.split(run.read_overrides())[2:]
-    with reporting() as reporter, interrupted():
+    with reporting() as reporter, interrupted(allowing(plan.config.run.packages)):
         fingerprint = datasets.load(plan.config, reporter.say).fingerprint
         if fingerprint != (recorded := run.manifest["dataset"]["fingerprint"]):
             raise RunError(

@@ -35,7 +35,7 @@ def execute_run(
     config = load_config(words, conf_dirs)
     said = with_config_dir(words, config_dir)
     plan, datasets = plan_experiment(config), Datasets()
-    with reporting() as reporter, interrupted(config.run.packages):
+    with reporting() as reporter, interrupted(allowing(config.run.packages)):
         same = None if force else find_same(plan, datasets, reporter)
         run = same or run_experiment(plan, said, reporter, datasets=datasets)
     print_result(run, [config.evaluation.metric, *config.evaluation.metrics])
@@ -112,24 +112,28 @@ def with_config_dir(words: Sequence[str], config_dir: str | None) -> list[str]:
 
 
 @contextmanager
-def interrupted(packages: Sequence[str] = ()) -> Iterator[None]:
+def interrupted(words: Sequence[str] = ()) -> Iterator[None]:
     """Turn Ctrl-C into a line that says what is kept and how to go on.
 
     Parameters
     ----------
-    packages : sequence of str
-        Of the user's own, which must be allowed again.
+    words : sequence of str
+        To be said again when it goes on, such as those of :func:`allowing`.
     """
     try:
         yield
     except KeyboardInterrupt as stopped:
         if not stopped.args:  # no directory yet
             raise
-        words = [f"run.packages=[{','.join(packages)}]"] if packages else []
         command = shlex.join(["segexp", "resume", str(stopped.args[0]), *words])
         raise RunInterruptedError(
             f"interrupted; what was finished is kept in {stopped.args[0]}; go on with: {command}"
         ) from stopped
+
+
+def allowing(packages: Sequence[str]) -> list[str]:
+    """Return the word that allows packages of the user's own, if there are any."""
+    return [f"run.packages=[{','.join(packages)}]"] if packages else []
 
 
 def execute_sweep(
@@ -151,8 +155,8 @@ def execute_sweep(
     plans, cell_words = distinct_cells(
         [cell.checked_plan for cell in cells], [cell.words for cell in cells]
     )
-    packages = plans[0].config.run.packages
-    with sweep_reporting(plans, cell_words, words) as reporter, interrupted(packages):
+    allowed = allowing(plans[0].config.run.packages)
+    with sweep_reporting(plans, cell_words, words) as reporter, interrupted(allowed):
         sweep = run_sweep(
             plans, cell_words, words, reporter,
             force=force, config_dir=config_dir,

@@ -156,6 +156,14 @@ class RowsSearch:
                 rounds=rounds_parameter(family.pipeline),
             )  # fmt: skip
 
+    def note_cut_off(self) -> bool:
+        """Record which trials an earlier process was at when it ended; return whether any.
+
+        Where tasks run in that process itself, these are the first ones that are not finished.
+        """
+        noted = [study.note_cut_off() for study in self.studies.values()]
+        return any(noted)
+
     async def run(
         self,
         bed: Bed,
@@ -243,6 +251,7 @@ class RowsSearch:
             return await bed.engine.run(
                 score_fold, bed.table, bed.bench, task,
                 priority=priority, timeout_s=None if limit_s is None else limit_s - spent_s,
+                apart=trial.n_cut_off > 1,
             )  # fmt: skip
         except TaskTimeoutError:
             cause = f"ran past search.trial_timeout={self._config.trial_timeout}"

@@ -168,6 +168,10 @@ class StudyLog:
             if mean is not None:
                 self._storage.set_trial_intermediate_value(trial_id, fold, mean)
 
+    def note(self, trial_id: int, key: str, value: Any) -> None:
+        """Record something about a trial."""
+        self._storage.set_trial_user_attr(trial_id, key, value)
+
     def end(
         self,
         trial_id: int,

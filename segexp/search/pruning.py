@@ -6,32 +6,49 @@ finished in the meantime is left out, so that its verdict does not depend on how
 
 from __future__ import annotations
 
+import math
+import statistics
 import warnings
-from collections.abc import Container, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, WilcoxonPruner
+from optuna.pruners import WilcoxonPruner
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from segexp.config.schema import SearchConfig
 
 WILCOXON_P = 0.1  # one-sided; four folds in a row lost reach 1/16
+REDUCTION = 3  # hyperband keeps one of so many
 
 
 class FoldPruner:
-    """Optuna's pruners over the inner folds of trials.
+    """The pruning rules of Optuna, over the inner folds of trials.
 
     ``median`` compares the mean over the folds so far with the median of that mean over earlier
-    trials; ``wilcoxon`` compares fold by fold with the best trial; ``hyperband`` keeps the best
-    third of what has come as far.
+    trials [1]_; ``wilcoxon`` compares fold by fold with the best trial, by Wilcoxon's signed-rank
+    test; ``hyperband`` keeps the best third of what has come as far, by asynchronous successive
+    halving [2]_ in the brackets of Hyperband [3]_.
+
+    Verdicts are those of Optuna's pruners, but each takes time in proportion to the trials alone:
+    Optuna's Hyperband looks through the whole study at each rung of each trial.
+
+    References
+    ----------
+    .. [1] Golovin et al. (2017). Google Vizier: a service for black-box optimization. KDD.
+    .. [2] Li, Jamieson et al. (2020). A system for massively parallel hyperparameter tuning. MLSys.
+    .. [3] Li, Jamieson et al. (2018). Hyperband: a novel bandit-based approach to hyperparameter
+       optimization. JMLR 18(185), 1-52.
     """
 
     def __init__(self, config: SearchConfig, direction: StudyDirection, study_name: str) -> None:
         self._config = config
         self._direction = direction
+        self._sign = 1.0 if direction is StudyDirection.MAXIMIZE else -1.0
         self._study_name = study_name
 
     def prune(
@@ -58,81 +75,53 @@ class FoldPruner:
             return False
         if name == "hyperband":
             return self._hyperband(number, fold_values, {**completed, **pruned})
-        raw = name == "wilcoxon"
-        trials = [_frozen(n, values, raw) for n, values in completed.items()]
-        view = _Earlier(self._study_name, self._direction, trials)
-        trial = create_trial(
-            state=TrialState.RUNNING,
-            # The newest mean only: Optuna takes a trial's best step, and the first fold may be an
-            # easy one for everybody.
-            intermediate_values=dict(enumerate(fold_values))
-            if raw
-            else {n_folds - 1: _means(fold_values)[-1]},
+        if name == "wilcoxon":
+            return self._wilcoxon(fold_values, completed.values())
+        others = statistics.median(self._level(values, n_folds) for values in completed.values())
+        return self._level(fold_values, n_folds) < others
+
+    def _level(self, fold_values: Sequence[float], n_folds: int) -> float:
+        """Return the mean over the first folds; more is better."""
+        return self._sign * sum(fold_values[:n_folds]) / n_folds
+
+    def _wilcoxon(self, fold_values: Sequence[float], completed: Iterable[Sequence[float]]) -> bool:
+        best = max(completed, key=lambda values: self._level(values, len(values)))
+        one, other = (
+            create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(values)))
+            for values in (fold_values, best)
         )
-        pruner: BasePruner = MedianPruner(n_startup_trials=0, n_warmup_steps=0)
-        if raw:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                pruner = WilcoxonPruner(p_threshold=WILCOXON_P, n_startup_steps=2)
-        return pruner.prune(view, trial)
+        # All that this pruner asks of a study.
+        study = SimpleNamespace(direction=self._direction, best_trial=other)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            pruner = WilcoxonPruner(p_threshold=WILCOXON_P, n_startup_steps=2)
+        return pruner.prune(cast(optuna.Study, cast(Any, study)), one)
 
     def _hyperband(
         self, number: int, fold_values: Sequence[float], earlier: Mapping[int, Sequence[float]]
     ) -> bool:
-        """Climb the rungs again in a study of its own: Hyperband keeps them in the trials."""
-        study = optuna.create_study(
-            study_name=self._study_name,
-            direction=self._direction,
-            storage=optuna.storages.InMemoryStorage(),
-            sampler=optuna.samplers.RandomSampler(seed=0),
-        )
-        pruner = HyperbandPruner(
-            min_resource=1, max_resource=self._config.inner_splits, reduction_factor=3
-        )
-        verdict = False
-        for one, values in [*sorted(earlier.items()), (number, fold_values)]:
-            study.add_trial(create_trial(state=TrialState.RUNNING))
-            for step, mean in enumerate(_means(values)):
-                trial = study.get_trials(deepcopy=False)[-1]
-                study._storage.set_trial_intermediate_value(trial._trial_id, step, mean)
-                trial = study.get_trials(deepcopy=False)[-1]
-                trial.number = one  # decides the bracket
-                verdict = pruner.prune(study, trial)
-        return verdict
+        """Say whether a trial that stands on a rung is not among the best third there."""
+        bracket, n_folds = self._bracket(number), len(fold_values)
+        rung = bracket
+        while 1 + REDUCTION**rung < n_folds:
+            rung += 1
+        if 1 + REDUCTION**rung != n_folds:
+            return False
+        own = self._level(fold_values, n_folds)
+        on_rung = [
+            self._level(values, n_folds)
+            for other, values in earlier.items()
+            if len(values) >= n_folds and self._bracket(other) == bracket
+        ]
+        on_rung = sorted([*on_rung, own], reverse=True)
+        return own < on_rung[max(len(on_rung) // REDUCTION - 1, 0)]
 
-
-def _means(values: Sequence[float]) -> list[float]:
-    counts = np.arange(1, len(values) + 1)
-    return [float(mean) for mean in np.cumsum(values) / counts]
-
-
-def _frozen(number: int, values: Sequence[float], raw: bool) -> FrozenTrial:
-    trial = create_trial(
-        value=float(np.mean(values)),
-        intermediate_values=dict(enumerate(values if raw else _means(values))),
-    )
-    trial.number = number
-    return trial
-
-
-class _Earlier(optuna.Study):
-    """What a pruner may know of a study."""
-
-    def __init__(self, name: str, direction: StudyDirection, trials: list[FrozenTrial]) -> None:
-        self.study_name = name
-        self._direction = direction
-        self._trials = trials
-
-    @property
-    def direction(self) -> StudyDirection:
-        return self._direction
-
-    def get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        return [t for t in self._trials if states is None or t.state in states]
-
-    @property
-    def best_trial(self) -> FrozenTrial:
-        sign = 1.0 if self._direction is StudyDirection.MAXIMIZE else -1.0
-        return max(self._trials, key=lambda trial: sign * float(trial.value or 0.0))
+    def _bracket(self, number: int) -> int:
+        """Return the bracket of a trial; those that prune early have more trials."""
+        n_brackets = math.floor(math.log(self._config.inner_splits, REDUCTION)) + 1
+        shares = [
+            math.ceil(n_brackets * REDUCTION**left / (left + 1))
+            for left in range(n_brackets - 1, -1, -1)
+        ]
+        place = zlib.crc32(f"{self._study_name}_{number}".encode()) % sum(shares)
+        return next(b for b in range(n_brackets) if place < sum(shares[: b + 1]))

@@ -45,6 +45,8 @@ MAX_REPEATS = 50
 # Trials beside the budget: they repeat parameters that were suggested before.
 FINALIST, RETRY = "finalist", "retry"
 
+CUT_OFF = "cut off"  # what the journal calls `Trial.n_cut_off`
+
 
 @dataclass
 class Trial:
@@ -63,6 +65,9 @@ class Trial:
     n_inherited: int = 0  # scores of an earlier trial that this one goes on with
     state: str = RUNNING
     duplicate_of: int | None = None
+    n_cut_off: int = 0  # processes that ended while they were at it
+    # Metric -> number of scores and the values of their folds: every verdict asks for all trials'.
+    _known: dict[int, tuple[int, list[float]]] = field(default_factory=dict, repr=False)
 
     @property
     def failure(self) -> Failure | None:
@@ -89,12 +94,23 @@ class Trial:
         Of a booster that was judged at several numbers of rounds, at those that are best by the
         mean over these folds.
         """
-        judged = [score for score in self.scores if score.failure is None]
-        rounds = self._best_rounds(judged)
-        return [dict(s.stages)[rounds][metric] if rounds else s.values[metric] for s in judged]
+        known = self._known.get(metric)
+        if known is None or known[0] != len(self.scores):
+            rounds, judged = self._best_rounds, self._judged
+            values = [
+                dict(s.stages)[rounds][metric] if rounds else s.values[metric] for s in judged
+            ]
+            known = self._known[metric] = len(self.scores), values
+        return known[1]
 
-    def _best_rounds(self, judged: Sequence[FoldScore]) -> int | None:
-        """Return the number of rounds that is best by the first objective; the fewest of equals."""
+    @property
+    def _judged(self) -> list[FoldScore]:
+        return [score for score in self.scores if score.failure is None]
+
+    @property
+    def _best_rounds(self) -> int | None:
+        """The number of rounds that is best by the first objective; the fewest of equals."""
+        judged = self._judged
         if not judged or not all(score.stages for score in judged):
             return None
         means = {
@@ -111,10 +127,9 @@ class Trial:
     @property
     def n_iterations(self) -> int | None:
         """Rounds of a booster that count: the best ones judged, or the median of early stops."""
-        judged = [score for score in self.scores if score.failure is None]
-        if rounds := self._best_rounds(judged):
+        if rounds := self._best_rounds:
             return rounds
-        stops = [s.n_iterations for s in judged if s.n_iterations is not None]
+        stops = [s.n_iterations for s in self._judged if s.n_iterations is not None]
         return round(statistics.median(stops)) if stops else None
 
 
@@ -215,6 +230,7 @@ class Study:
             start=frozen.datetime_start or datetime.now(UTC),
         )
         trial.state = state
+        trial.n_cut_off = attributes.get(CUT_OFF, 0)
         if trial.duplicate_of is None:
             while (recorded := attributes.get(f"fold {len(trial.scores)}")) is not None:
                 trial.scores.append(_score_from_dict(recorded))
@@ -270,6 +286,14 @@ class Study:
     def running(self) -> list[Trial]:
         """Trials that were begun and have not come to an end."""
         return [trial for trial in self.trials if trial.state == RUNNING]
+
+    def note_cut_off(self) -> bool:
+        """Record that an earlier process ended at the first trial that is not finished, if any."""
+        first = next(iter(self.running), None)
+        if first is not None:
+            first.n_cut_off += 1
+            self._log.note(first.log_id, CUT_OFF, first.n_cut_off)
+        return first is not None
 
     @property
     def n_asked(self) -> int:
