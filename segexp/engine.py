@@ -20,8 +20,7 @@ import tempfile
 import threading
 import time
 import traceback
-import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
     AbstractContextManager,
@@ -33,15 +32,17 @@ from contextlib import (
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import joblib
-from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor, process_executor
 from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import ThreadpoolController
 
+from segexp import __version__
 from segexp.config.schema import EngineConfig
 from segexp.errors import ConfigError, SegexpError
 
@@ -195,6 +196,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count()
         self._shared: dict[str, Shared[Any]] = {}
+        self._takers: Counter[str] = Counter()  # of each shared value
         self._waiting: list[_Task] = []
         self._suspects: list[_Task] = []  # lost with a worker that one of them may have ended
         self._flights: dict[int, _Flight] = {}
@@ -213,10 +215,15 @@ class Engine:
 
     def share(self, value: T, key: str) -> Shared[T]:
         """Return a handle of ``value`` for :meth:`run`; equal keys share the first value."""
+        self._takers[key] += 1
         return self._shared.setdefault(key, Shared(key, value))
 
     def forget(self, shared: Shared[Any]) -> None:
-        """Free a value that no later task takes."""
+        """Free a value that no later task takes, once all who share it have said so."""
+        self._takers[shared.key] -= 1
+        if self._takers[shared.key] > 0:
+            return
+        del self._takers[shared.key]
         self._shared.pop(shared.key, None)
         if self._pool is not None:
             self._pool.forget(shared)
@@ -426,12 +433,15 @@ async def open_engine(
     ConfigError
         If Dask is wanted and not installed, or no scheduler answers.
     """
+    report = report or (lambda line: None)
     pool = await _connect(config) if config.name == "dask" else None
+    if pool is not None and pool.has_idle_threads:
+        report("each Dask worker runs one task at a time: start more of them, with --nthreads 1")
     engine = Engine(
         threads=config.threads,
-        n_workers=_count_jobs(config),
+        n_workers=count_jobs(config),
         pool=pool,
-        report=report or (lambda line: None),
+        report=report,
     )
     try:
         yield engine
@@ -439,7 +449,8 @@ async def open_engine(
         engine._close()
 
 
-def _count_jobs(config: EngineConfig) -> int:
+def count_jobs(config: EngineConfig) -> int:
+    """Return how many processes of this machine may work; -1 takes what this one may use."""
     return int(joblib.cpu_count()) if config.n_jobs == -1 else config.n_jobs
 
 
@@ -502,8 +513,18 @@ def _order(
     return order, shared
 
 
+# Processes of Dask may have several threads, and what a task does is not made for that: it silences
+# native code and records warnings, which a process has in common.
+_one_task = threading.Lock()
+
+
 def _obey(order: _Order, *shared: Any) -> Any:
-    """Run a task; this is what an executor calls."""
+    """Run a task, one at a time in a process; this is what an executor calls."""
+    with _one_task:
+        return _obey_now(order, *shared)
+
+
+def _obey_now(order: _Order, *shared: Any) -> Any:
     values = [_load(value) if isinstance(value, _File) else value for value in shared]
     args = [values[arg.number] if isinstance(arg, _Place) else arg for arg in order.args]
     try:
@@ -700,6 +721,8 @@ def _start_worker(driver: int) -> None:
     # group; the driver ends its workers itself.
     for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
+    # loky takes memory that a worker keeps, such as prepared folds, for a leak and replaces it.
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     threading.Thread(target=_end_with, args=[driver], daemon=True).start()
 
 
@@ -737,8 +760,6 @@ class _Processes:
         self._executor = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        # loky replaces a worker whose memory grew; nothing is lost, and it says so nevertheless.
-        warnings.filterwarnings("ignore", "A worker stopped while some jobs were", UserWarning)
         return ProcessPoolExecutor(
             max_workers=self.n_workers,
             initializer=_start_worker,
@@ -814,6 +835,37 @@ async def _connect(config: EngineConfig) -> _Cluster:
         raise
 
 
+# What moves numbers, and what must be there to read a task.
+_SAME = ("segexp", "python", "numpy", "scipy", "pandas", "scikit-learn", "lightgbm", "xgboost-cpu")
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of this process."""
+    found = {"segexp": __version__, "python": ".".join(map(str, sys.version_info[:2]))}
+    for name in _SAME[2:]:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _check_versions(client: Any, address: str) -> None:
+    """Raise ``ConfigError`` where the workers of a cluster would say other numbers."""
+    own = _versions()
+    for worker, outcome in client.run(_versions, on_error="return").items():
+        if isinstance(outcome, Exception):
+            raise ConfigError(
+                f"engine.address={address}: the worker {worker} cannot run segexp "
+                f"({type(outcome).__name__}: {outcome}); install segexp {__version__} there"
+            )
+        for name in _SAME:
+            if outcome.get(name) != own.get(name):
+                raise ConfigError(
+                    f"engine.address={address}: the worker {worker} has {name} "
+                    f"{outcome.get(name, 'none')}, this process {own.get(name, 'none')}; "
+                    f"the numbers could differ, so install the same there"
+                )
+
+
 @dataclass(frozen=True)
 class _Event:
     """Tells the driver which worker has begun a task."""
@@ -856,7 +908,7 @@ class _Cluster:
             if config.address is None:
                 with _held_interrupts():
                     self._cluster = distributed.LocalCluster(
-                        n_workers=_count_jobs(config),
+                        n_workers=count_jobs(config),
                         threads_per_worker=1,
                         dashboard_address=None,
                         # Also without a dashboard a port is opened, and a taken one is a warning.
@@ -882,12 +934,19 @@ class _Cluster:
                 raise ConfigError(
                     f"engine.address={config.address}: the scheduler has no workers"
                 ) from None
+            if config.address is not None:
+                _check_versions(self._client, config.address)
             self._n_workers = 0
             self._counted_at = 0.0
             self._client.subscribe_topic(self._topic, self._note_start)
             self._executor = self._client.get_executor(pure=False)
             stack.callback(self._cancel_all)
             self._stack = stack.pop_all()
+
+    @property
+    def has_idle_threads(self) -> bool:
+        """Whether processes have several threads, of which tasks take one."""
+        return any(n > 1 for n in self._client.nthreads().values())
 
     def _cancel_all(self) -> None:
         if self._client.status == "running":
@@ -899,7 +958,7 @@ class _Cluster:
             return self._n_workers
         if time.monotonic() - self._counted_at > COUNT_S or not self._n_workers:
             # While its only worker starts again, a cluster has none; tasks may wait there.
-            self._n_workers = max(1, sum(self._client.nthreads().values()))
+            self._n_workers = max(1, len(self._client.nthreads()))
             self._counted_at = time.monotonic()
         return self._n_workers
 

@@ -64,7 +64,7 @@ from segexp.search.examination import examine_search
 from segexp.search.families import Bed, Choice, RowsSearch
 from segexp.search.fitting import Bench
 from segexp.search.journal import Journal
-from segexp.search.study import Study, Trial
+from segexp.search.study import TIMEOUT, Study, Trial
 from segexp.segmentation import (
     Segmentation,
     SegmentWork,
@@ -309,7 +309,10 @@ async def _compute(
 
     if config.model.task not in UNPREPARED:
         work_on = _Work(cell, loaded, writer, engine, retry_failed=retry_failed)
-        await work_on.finish(begin_results)
+        try:
+            await work_on.finish(begin_results)
+        finally:
+            engine.forget(work_on.table)
         return
     begin_results()
     done = 0
@@ -327,7 +330,10 @@ async def _compute(
         engine, count, (cell.number,),
     )  # fmt: skip
     engine.expect(work.n_tasks)
-    await work.finish()
+    try:
+        await work.finish()
+    finally:
+        engine.forget(work.shared)
     if work.model is not None:
         _write_model(writer, cell.plan, loaded.dataset, work.model, None, ())
     writer.update(peak_memory_mb=peak_memory_mb())
@@ -648,6 +654,17 @@ class _Work:
         logger.info("%s: trial %d won: %s", rows, choice.trial, dict(choice.params))
         return choice
 
+    def _words_for_more(self) -> str:
+        """Return the words that give the search twice as much of what ended it."""
+        search = self.config.search
+        by = {choice.stopped_by for choice in self.choices.values()}
+        if TIMEOUT in by:
+            return f"search.timeout={2 * (search.timeout_s or 0):g}s"
+        words = [f"search.n_trials={2 * search.n_trials}"] if search.n_trials else []
+        if "patience" in by and search.patience is not None:
+            words = [f"search.patience={2 * search.patience}"]
+        return " ".join(words)
+
     @property
     def _k_rows(self) -> dict[str, Codes]:
         """The rows that a table of k is made on: all, and the training rows if k is chosen."""
@@ -800,6 +817,7 @@ class _Work:
             examined = await self.engine.run(
                 examine_search, trials, spaces, objectives, outer,
                 len(self.splits) // self.config.evaluation.n_repeats,
+                self._words_for_more(),
                 priority=(self.cell.number, len(self.splits) + 2),
             )  # fmt: skip
         except Exception:  # hours of search are not lost for a figure

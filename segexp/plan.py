@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -348,7 +349,8 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
             f"{run.path} needs your own packages, {', '.join(packages)}; allow them by the word "
             f"run.packages=[{','.join(packages)}]"
         )
-    for word, override in overrides.items():
+    # A group goes first: the keys in it are said of the option that was chosen, in any order.
+    for word, override in sorted(overrides.items(), key=lambda pair: "." in pair[1].key_or_group):
         key = override.key_or_group
         section, _, name = key.partition(".")
         if key == "run.packages" and override.value() == packages:
@@ -454,14 +456,15 @@ def find_done(plan: Plan) -> list[Path]:
     # A run that was given more trials keeps its name, but not its hash.
     kind, _, own = plan.run_name.rpartition("-")
     found = {path for folder in folders for path in outputs.glob(f"{folder}/*-{kind}-*")}
-    return [path for path in sorted(found, key=lambda path: path.name) if _is_completed(path, own)]
+    return [path for path in sorted(found, key=lambda path: path.name) if _hash_of(path) == own]
 
 
 def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
     """Estimate the wall time of an experiment from the newest past run of the same kind.
 
     Of the same data set, preprocessing and model, with or without a search. None where there is
-    none, or where a clock ends the search. A clusterer's table of k is not counted.
+    none. What a search does beside its trials (baselines, importance, a clusterer's table of k) is
+    counted only where the past run had no search, whose whole time is known.
 
     Parameters
     ----------
@@ -482,12 +485,15 @@ def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
             timings = run.read_timings()
             fit_s = float((timings["fit_seconds"] + timings["predict_seconds"]).mean())
             trial_s = _seconds_per_inner_fold(run, fit_s)
-        except (RunError, AttributeError):  # somebody else's folder, or a damaged one
+            searched = (run.path / runs.TRIALS).is_file()
+            whole_s = 0.0 if searched else float(run.manifest.get("seconds") or 0.0)
+        except (RunError, AttributeError, TypeError, ValueError):  # somebody else's, or damaged
             continue
-        n_search_fits = plan.n_search_fits
-        if n_search_fits is None:
-            return config.search.timeout_s
-        return ((plan.n_fits + plan.n_refits) * fit_s + n_search_fits * trial_s) / n_workers
+        beside_s = max(whole_s, (plan.n_fits + plan.n_refits) * fit_s / n_workers)
+        limits = [config.search.timeout_s] if config.search.timeout_s is not None else []
+        if plan.n_search_fits is not None:
+            limits.append(plan.n_search_fits * trial_s / n_workers)
+        return beside_s + min(limits, default=0.0)
     return None
 
 
@@ -500,9 +506,18 @@ def _seconds_per_inner_fold(run: runs.Run, fit_s: float) -> float:
     return float(trials["seconds"].sum()) / (len(trials) * inner_splits)
 
 
-def _is_completed(path: Path, own_hash: str) -> bool:
+def _hash_of(path: Path) -> str | None:
+    """Return the hash of the config of a completed run."""
+    try:
+        return _hash_in(path, (path / runs.MANIFEST).stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=100_000)  # each cell of a sweep asks for every run that is there
+def _hash_in(path: Path, written_ns: int) -> str | None:
     try:
         run = runs.open_run(path)
     except RunError:  # somebody else's folder, or a damaged one
-        return False
-    return run.status == runs.COMPLETED and run.manifest.get("config_hash") == own_hash
+        return None
+    return run.manifest.get("config_hash") if run.status == runs.COMPLETED else None

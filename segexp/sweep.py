@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from segexp.experiment import (
     run_to_end,
 )
 from segexp.plan import SWEEPS, Plan
+
+logger = logging.getLogger(__name__)
 
 WAITING = "waiting"
 DONE_ALREADY = "done already"  # by an earlier run, which is not repeated
@@ -168,8 +171,10 @@ class _SweepWork:
     ) -> None:
         """Run the cells that are not done, a few at a time."""
         async with open_engine(config, report=self.reporter.say) as engine:
-            # One more than there are workers, so that the tail of a cell leaves nobody idle.
-            gate = asyncio.Semaphore(engine.n_workers + 1)
+            # One more than there are workers, so that the tail of a cell leaves nobody idle; but
+            # the time of a search that a clock ends is not to be taken by another one.
+            timed = any(plan.config.search.timeout_s is not None for plan in self.plans)
+            gate = asyncio.Semaphore(1 if timed else engine.n_workers + 1)
 
             async def run(number: int) -> None:
                 async with gate:
@@ -214,8 +219,11 @@ class _SweepWork:
                 self.writer.update_cell(number, status=runs.RUNNING)
                 run = await run_cell(cell, engine, self.datasets)
                 status, cause = runs.COMPLETED, None
-        except SegexpError as error:
-            status, cause = runs.FAILED, str(error)
+        except Exception as error:
+            if not isinstance(error, SegexpError):  # a bug of ours is not to stop the other cells
+                logger.exception("cell %d", number)
+            status = runs.FAILED
+            cause = str(error) if isinstance(error, SegexpError) else repr(error)
             run = self._find_begun(entry, plan)
         self._note(number, status, run, cause)
         self.reporter.ended(number, status, run, cause)

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,21 @@ def pid(*_: object) -> int:
 def note(folder: Path, name: str, seconds: float = 0.0) -> int:
     (folder / f"{name}.{os.getpid()}.{time.monotonic_ns()}").touch()
     time.sleep(seconds)
+    return os.getpid()
+
+
+def interval(seconds: float, _: int) -> tuple[float, float]:
+    start = time.monotonic()
+    time.sleep(seconds)
+    return start, time.monotonic()
+
+
+_kept: list[np.ndarray] = []
+
+
+def keep(n_bytes: int) -> int:
+    """Return the process that keeps so many bytes more."""
+    _kept.append(np.ones(n_bytes, dtype=np.uint8))
     return os.getpid()
 
 
@@ -457,6 +474,33 @@ def test_native_code_is_killed_and_others_run_again(tmp_path: Path) -> None:
     assert all(map(is_gone, pids_of(tmp_path, "native")))
 
 
+@pytest.mark.slow
+def test_a_worker_that_keeps_much_is_not_replaced() -> None:
+    async def act(engine: Engine) -> set[int]:
+        in_processes(engine)
+        await engine.run(pid)
+        found = {await engine.run(keep, 0)}
+        for n_bytes in (400 * 2**20, 0, 0):
+            await asyncio.sleep(1.1)  # loky looks once a second
+            found.add(await engine.run(keep, n_bytes))
+        return found
+
+    assert len(use(local(1), act)) == 1
+
+
+def test_a_value_that_two_share_is_freed_when_both_are_done() -> None:
+    async def act(engine: Engine) -> tuple[object, object]:
+        first = engine.share([1], "key")
+        engine.share([1], "key")
+        engine.forget(first)
+        kept = engine.share([2], "key").value
+        engine.forget(first)
+        engine.forget(first)
+        return kept, engine.share([3], "key").value
+
+    assert use(local(1), act) == ([1], [3])
+
+
 @pytest.mark.parametrize("ending", ["cancel", "error", "end"])
 def test_no_process_and_no_file_outlives_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
@@ -530,7 +574,12 @@ def test_an_address_where_nobody_answers_is_one_line(
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Dask scheduler with two workers, each a process of its own."""
-    folder = tmp_path_factory.mktemp("dask")
+    with cluster_of(tmp_path_factory.mktemp("dask"), n_workers=2, n_threads=1) as address:
+        yield address
+
+
+@contextmanager
+def cluster_of(folder: Path, n_workers: int, n_threads: int) -> Iterator[str]:
     address = f"tcp://127.0.0.1:{free_port()}"
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
@@ -539,7 +588,8 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = address.rpartition(":")[2]
     common = [sys.executable, "-m", "dask"]
     commands = [[*common, "scheduler", "--host=127.0.0.1", f"--port={port}", "--no-dashboard"]]
-    commands += 2 * [[*common, "worker", address, "--nthreads=1", "--no-dashboard"]]
+    worker = [*common, "worker", address, f"--nthreads={n_threads}", "--no-dashboard"]
+    commands += n_workers * [worker]
     with (folder / "log").open("w") as log:
         processes = [
             subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -565,6 +615,32 @@ def test_a_scheduler_that_runs_already_is_used(scheduler: str, tmp_path: Path) -
     assert use(dask(scheduler), act) == ([2 * i for i in range(20)], [i * i for i in range(12)])
     loads = pids_of(tmp_path, "load")
     assert len(loads) == len(set(loads)) <= 2 and os.getpid() not in loads
+
+
+@pytest.mark.slow
+def test_a_worker_with_several_threads_runs_one_task_at_a_time(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async def main(address: str) -> list[tuple[float, float]]:
+        async with open_engine(dask(address), said.append) as engine:
+            assert engine.n_workers == 1
+            return await asyncio.gather(*(engine.run(interval, 0.05, i) for i in range(6)))
+
+    with cluster_of(tmp_path, n_workers=1, n_threads=4) as address:
+        intervals = sorted(asyncio.run(main(address)))
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(intervals))
+    assert said == [
+        "each Dask worker runs one task at a time: start more of them, with --nthreads 1"
+    ]
+
+
+@pytest.mark.slow
+def test_workers_of_another_version_are_refused(
+    scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segexp.engine.__version__", "9.9")
+    with pytest.raises(ConfigError, match=r"the worker tcp\S+ has segexp \S+, this process 9\.9; "):
+        use(dask(scheduler), squares)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from segexp.data.sql import recorded_address
 from segexp.errors import ConfigError, RunError, RunFailedError
 from segexp.experiment import Reporter, run_experiment
 from segexp.metrics import score
-from segexp.plan import find_done, plan_experiment
+from segexp.plan import estimate_seconds, find_done, plan_experiment
 from segexp.saved_model import UnsafeModelError, dump_pipeline, load_pipeline
 
 SHIPPED = (shipped_conf(),)
@@ -226,6 +226,16 @@ def test_a_done_run_is_found_by_its_config():
     done = run(*QUICK)
     assert [path.resolve() for path in find_done(plan(*QUICK))] == [done.path.resolve()]
     assert find_done(plan(*QUICK, "run.seed=1")) == []
+
+
+def test_an_estimate_is_the_time_of_a_past_run_and_what_a_search_adds_to_it():
+    searched = plan(*QUICK, "search=tpe", "search.timeout=1s")
+    assert estimate_seconds(searched, 2) is None
+    spent = run(*QUICK).manifest["seconds"]
+    assert estimate_seconds(plan(*QUICK), 2) == spent
+    assert spent < estimate_seconds(searched, 2) <= spent + 1
+    whole = plan(*QUICK, "search=tpe", "search.n_trials=10000", "search.timeout=1s")
+    assert estimate_seconds(whole, 2) == spent + 1
 
 
 def test_a_run_that_cannot_be_fitted_is_failed(tmp_path):

@@ -144,7 +144,8 @@ def test_progress_leaves_nothing_on_the_line(outputs, capsys):
     assert not said.rpartition("\r")[2].strip()
 
 
-def test_a_program_is_not_told_of_progress(outputs, capsys):
+def test_a_program_is_not_told_of_progress(outputs, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # of other tests
     segexp.run([*TREE, "run.seed=2"], outputs=outputs)
     assert capsys.readouterr().out == ""
 

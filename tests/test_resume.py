@@ -24,7 +24,7 @@ from segexp.config.options import shipped_conf
 from segexp.data.demo import generate_customers
 from segexp.errors import RunError
 from segexp.experiment import Reporter, run_experiment
-from segexp.plan import plan_experiment
+from segexp.plan import plan_experiment, recorded_config
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -346,7 +346,7 @@ def results(path):
 def test_a_kill_while_a_completed_run_gets_more_trials_leaves_its_results(copy, capsys):
     before = results(copy)
     died = OwnProcess(
-        ["resume", str(copy), "search.n_trials=9"], before=partial(die_before_file, 4)
+        ["resume", str(copy), "search.n_trials=9"], before=partial(die_before_file, 3)
     )
     assert died.wait(GIVE_UP_S) == 9
     assert runs.open_run(copy).status == "completed"
@@ -418,6 +418,13 @@ def test_more_trials_go_on_where_the_search_ended(copy, whole):
     both = after.merge(known[["study", "number"]], on=["study", "number"]).drop(columns="chosen")
     pd.testing.assert_frame_equal(both, known)
     assert runs.open_run(copy).status == "completed"
+
+
+@pytest.mark.parametrize(
+    "words", [["engine=local", "engine.n_jobs=1"], ["engine.n_jobs=1", "engine=local"]]
+)
+def test_words_of_a_group_and_of_its_keys_come_in_any_order(whole, words):
+    assert recorded_config(whole, words).engine.n_jobs == 1
 
 
 def test_a_run_with_more_trials_is_not_the_run_with_fewer(copy):

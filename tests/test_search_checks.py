@@ -144,7 +144,7 @@ def run_of(values, study="final", best=max):
 
 def test_a_best_value_among_the_last_fifth_asks_for_more_trials():
     table = pd.DataFrame(run_of([0.5, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.7]))
-    check = checks.still_improving(table, greater_is_better=True)
+    check = checks.still_improving(table, True, "search.n_trials=20")
     assert "1 of 1 studies" in check.message
     assert check.advice == "go on: segexp resume DIR search.n_trials=20"
 
@@ -254,10 +254,13 @@ def test_a_selection_score_near_or_worse_than_the_held_out_ones_is_no_finding(se
     assert checks.selection_optimism(selection, scores, 3, "f1", greater) is None
 
 
+UNKNOWN = pd.DataFrame(columns=["study", "parameter", "importance"])  # of too few trials
+
+
 def test_all_checks_run():
     table = winners(depth=[10, 10, 10])
     scores = [0.30, 0.31]
-    found = check_search(table, {"m": DEPTH}, "f1", True, scores, 2)
+    found = check_search(table, {"m": DEPTH}, {"m": UNKNOWN}, "f1", True, scores, 2)
     assert [check.code for check in found] == [
         "edge_of_range",
         "not_better_than_default",
@@ -267,7 +270,8 @@ def test_all_checks_run():
 
 def test_models_that_compete_have_ranges_of_their_own():
     table = winners(depth=[10, 10]).assign(model=["a", "b"])
-    found = check_search(table, {"a": DEPTH, "b": DEPTH}, "f1", True)
+    spaces = {"a": DEPTH, "b": DEPTH}
+    found = check_search(table, spaces, dict.fromkeys(spaces, UNKNOWN), "f1", True)
     assert [check.advice.split(": ")[1] for check in found if check.code == "edge_of_range"] == [
         "search.candidates.a.space.depth.high=14",
         "search.candidates.b.space.depth.high=14",

@@ -16,6 +16,7 @@ import pytest
 from own_processes import OwnProcess
 
 import segexp.runs as runs
+import segexp.sweep as sweep
 from segexp.cli import main
 from segexp.config.compose import load_config
 from segexp.config.options import shipped_conf
@@ -129,6 +130,30 @@ def test_cells_that_search_have_the_numbers_that_they_have_alone(engine, singles
         assert own.path.parent == only_sweep()
         assert (own.path / runs.SCORES).read_bytes() == (single.path / runs.SCORES).read_bytes()
         pd.testing.assert_frame_equal(own.read_trials()[SAME], single.read_trials()[SAME])
+
+
+def test_cells_with_a_time_of_their_own_take_turns():
+    timed = ["search=tpe", "search.inner_splits=2", "search.n_trials=null", "search.timeout=1s"]
+    assert main(["sweep", *ONE, *timed, f"{TREE},logistic_regression"]) == 0
+    (_, first_end), (second_start, _) = sorted(
+        (min(trials["start"]), max(trials["start"]))
+        for trials in (run_of(cell).read_trials() for cell in cells())
+    )
+    assert first_end < second_start
+
+
+def test_an_error_that_nobody_foresaw_stops_no_other_cell(monkeypatch, capsys):
+    find = sweep.find_same
+
+    def find_or_fail(plan, *others):
+        if plan.config.run.seed == 0:
+            raise ZeroDivisionError("never thought of")
+        return find(plan, *others)
+
+    monkeypatch.setattr(sweep, "find_same", find_or_fail)
+    assert main(["sweep", *ONE, TREE, "run.seed=0,1"]) == 1
+    assert [cell["status"] for cell in cells()] == ["failed", "completed"]
+    assert "ZeroDivisionError('never thought of')" in capsys.readouterr().out
 
 
 def test_a_sweep_remembers_what_was_typed_and_what_came_of_it():

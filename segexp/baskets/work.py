@@ -170,7 +170,7 @@ class BasketWork:
             dataset.baskets.matrix, tuple(dataset.baskets.items), segments, is_mined
         )
         # By object, which the engine keeps: cells of a sweep on the same baskets share it.
-        self._table = engine.share(
+        self.shared = engine.share(
             self._data,
             f"{dataset.fingerprint} baskets {id(dataset.baskets)} seed {config.run.seed}",
         )
@@ -202,14 +202,14 @@ class BasketWork:
 
     async def _mine_all(self) -> AssociationRules:
         place = (*self._priority, 0)
-        fitted = await self._engine.run(mine_all, self._table, self._rules, priority=place)
+        fitted = await self._engine.run(mine_all, self.shared, self._rules, priority=place)
         self._count(1, "rules of all baskets")
         return fitted
 
     async def _judge(self, i: int) -> BasketFold:
         place = (*self._priority, 1 + i)
         fold = await self._engine.run(
-            judge_fold, self._table, self._rules, self._splits[i], priority=place
+            judge_fold, self.shared, self._rules, self._splits[i], priority=place
         )
         self._count(1, f"fold {self._splits[i].fold}")
         return fold
@@ -217,7 +217,7 @@ class BasketWork:
     async def _mine_segment(self, name: str) -> SegmentRules:
         place = (*self._priority, 1 + len(self._splits))
         found = await self._engine.run(
-            mine_one_segment, self._table, self._rules, name, priority=place
+            mine_one_segment, self.shared, self._rules, name, priority=place
         )
         self._count(1, f"rules of segment {name}")
         return found
@@ -249,7 +249,7 @@ class BasketWork:
             logger.info("%s", note)
         writer.write_json(runs.BASKETS, content)
         place = (*self._priority, 2 + len(self._splits))
-        figures = await self._engine.run(draw_rules, self._table, fitted, priority=place)
+        figures = await self._engine.run(draw_rules, self.shared, fitted, priority=place)
         writer.make_folder(runs.FIGURES)
         for name, figure in figures.items():
             writer.write_bytes(f"{runs.FIGURES}/{name}", figure)

@@ -104,12 +104,10 @@ def _print_grid(words: Sequence[str], cells: Sequence[Cell]) -> None:
 
 
 def _estimate(plan: Plan) -> float | None:
-    import os
-
+    from segexp.engine import count_jobs
     from segexp.plan import estimate_seconds
 
-    n_jobs = plan.config.engine.n_jobs
-    return estimate_seconds(plan, (os.cpu_count() or 1) if n_jobs == -1 else n_jobs)
+    return estimate_seconds(plan, count_jobs(plan.config.engine))
 
 
 def _duration(seconds: float | None) -> str:

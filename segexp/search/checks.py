@@ -20,7 +20,7 @@ from scipy import stats
 
 from segexp.config.space import Parameter
 from segexp.runs import FINAL
-from segexp.search.importance import study_importances, summarise_importances
+from segexp.search.importance import summarise_importances
 from segexp.search.space import PREPROCESSING, SearchSpace
 
 
@@ -36,10 +36,12 @@ class Check:
 def check_search(
     trials: pd.DataFrame,
     spaces: Mapping[str, SearchSpace],
+    importances: Mapping[str, pd.DataFrame],
     metric: str,
     greater_is_better: bool,
     outer_scores: Sequence[float] = (),
     outer_splits: int = 0,
+    go_on: str = "",
 ) -> list[Check]:
     """Run every check.
 
@@ -49,6 +51,8 @@ def check_search(
         The trials table of a run.
     spaces : mapping of model name to SearchSpace
         One, or one for each model that competes.
+    importances : mapping of model name to DataFrame
+        Of the parameters in each study, by :func:`segexp.search.importance.study_importances`.
     metric : str
         The first objective, whose means over inner folds are the table's ``value``.
     greater_is_better : bool
@@ -56,6 +60,8 @@ def check_search(
         The same metric on each held-out outer fold; empty if there are none.
     outer_splits : int
         Folds of one repeat of the outer protocol.
+    go_on : str
+        Words that give the search more of what ended it.
 
     Returns
     -------
@@ -65,12 +71,11 @@ def check_search(
     for model, space in spaces.items():
         own = trials[trials["model"] == model]
         node = "model" if len(spaces) == 1 else f"search.candidates.{model}"
-        importances = study_importances(own, space)
         found += edge_of_range(own, space, node)
-        found.append(no_effect(own, importances, node))
-        found.append(unstable_choice(own, space, importances))
+        found.append(no_effect(own, importances[model], node))
+        found.append(unstable_choice(own, space, importances[model]))
     found.append(not_better_than_default(trials, metric, greater_is_better))
-    found.append(still_improving(trials, greater_is_better))
+    found.append(still_improving(trials, greater_is_better, go_on))
     found.append(constraint_missed(trials))
     found.append(many_failures(trials))
     outer_winners = _winners(trials)[lambda winners: winners["study"] != FINAL]
@@ -157,12 +162,17 @@ def not_better_than_default(
     )
 
 
-def still_improving(trials: pd.DataFrame, greater_is_better: bool) -> Check | None:
+def still_improving(trials: pd.DataFrame, greater_is_better: bool, go_on: str = "") -> Check | None:
     """The best value was still getting better in the last fifth of the trials of most studies.
 
     Studies of fewer than ten trials are too short to say, and a grid has an end.
+
+    Parameters
+    ----------
+    go_on : str
+        Words that give the search more of what ended it.
     """
-    rising = judged = longest = 0
+    rising = judged = 0
     for winner in _winners(trials).to_dict("records"):
         asked = trials[
             (trials["study"] == winner["study"]) & trials["origin"].isin(["default", "sampler"])
@@ -171,7 +181,6 @@ def still_improving(trials: pd.DataFrame, greater_is_better: bool) -> Check | No
         if len(own) < 10:
             continue
         judged += 1
-        longest = max(longest, len(asked))  # several models share a budget
         scores = own["value"].where(own["feasible"]).to_numpy(dtype=float)
         scores = np.nan_to_num(scores if greater_is_better else -scores, nan=-np.inf)
         early = math.ceil(0.8 * len(own))
@@ -182,7 +191,7 @@ def still_improving(trials: pd.DataFrame, greater_is_better: bool) -> Check | No
         "still_improving",
         f"the best value was still getting better in the last fifth of the trials of {rising} of "
         f"{judged} studies",
-        f"go on: segexp resume DIR search.n_trials={2 * longest}",
+        f"go on: segexp resume DIR {go_on}".rstrip(),
     )
 
 

@@ -30,6 +30,7 @@ def examine_search(
     metrics: Sequence[str],
     outer_scores: Sequence[float],
     outer_splits: int,
+    go_on: str,
 ) -> Examination:
     """Check a search and draw its figures.
 
@@ -44,6 +45,8 @@ def examine_search(
         The first objective on the held-out rows of each outer split.
     outer_splits : int
         Folds of one repeat of the outer protocol.
+    go_on : str
+        Words that give the search more of what ended it.
     """
     # Here, so that only a process that draws loads matplotlib.
     from segexp.figures.look import render
@@ -59,7 +62,13 @@ def examine_search(
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box.
         warnings.simplefilter("ignore", UserWarning)
-        checks = check_search(trials, spaces, metric, better, outer_scores, outer_splits)
+        found = {
+            model: study_importances(trials[trials["model"] == model], space)
+            for model, space in spaces.items()
+        }
+        checks = check_search(
+            trials, spaces, found, metric, better, outer_scores, outer_splits, go_on
+        )
         figures = {"optimisation_history": optimisation_history(trials, metric, better)}
         if len(metrics) > 1:
             directions = {name: metric_by_name(name).greater_is_better for name in metrics}
@@ -69,7 +78,7 @@ def examine_search(
             name = f"-{model}" if len(spaces) > 1 else ""
             if not space.parameters or not (own["state"] == "COMPLETE").any():
                 continue
-            importances = summarise_importances(study_importances(own, space))
+            importances = summarise_importances(found[model])
             if len(importances):
                 figures[f"parameter_importance{name}"] = parameter_importance(importances)
             shown = space.parameters[:MOST_DRAWN]

@@ -29,6 +29,7 @@ from segexp.engine import Engine, Shared, TaskTimeoutError, WorkerDiedError
 from segexp.errors import RunError
 from segexp.evaluation import Table
 from segexp.search.fitting import (
+    FAIL,
     Bench,
     Failure,
     FoldScore,
@@ -40,6 +41,7 @@ from segexp.search.fitting import (
 from segexp.search.journal import Journal
 from segexp.search.space import SearchSpace, pipeline_parameters
 from segexp.search.study import (
+    TIMEOUT,
     Study,
     Trial,
     directions_of,
@@ -77,7 +79,7 @@ class Choice:
     n_trials: Mapping[str, int]  # by model
     states: Mapping[str, int]
     stopped_by: str
-    seconds: float
+    seconds: float  # of fitting and judging, over all workers together
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is written down of it."""
@@ -193,20 +195,24 @@ class RowsSearch:
                 await run_again(study, study.retry_failed(), score, told)
                 if (study.stop or {}).get("by") == "max_failures":
                     study.reopen()
-        alive = list(self.studies)
+        # What a clock stops is not to begin more than can run now. No suggestion depends on it.
+        at_once = None if limit_s is None else bed.engine.n_workers
+        alive = last = list(self.studies)
         stops: dict[str, str] = {}
         for until in self._stages():
             going = [model for model in alive if self.studies[model].stop is None]
             reasons = await asyncio.gather(
-                *(optimise(self.studies[model], score, told, until=until, limit_s=limit_s)
+                *(optimise(self.studies[model], score, told, until=until, limit_s=limit_s,
+                           at_once=at_once)
                   for model in going)
             )  # fmt: skip
             stops |= zip(going, reasons, strict=True)
-            alive = self._better_half(alive, until)
+            alive, last = self._better_half(alive, until), alive
         for model, study in self.studies.items():
             await run_again(study, study.running, score, told)  # a process died over them
             if study.stop is None:
-                await run_again(study, study.finalists(), score, told)
+                if model in last:  # one that was beaten early has no more to say
+                    await run_again(study, study.finalists(), score, told)
                 study.end(stops.get(model, "n_trials"))
         return self.choice()
 
@@ -255,10 +261,10 @@ class RowsSearch:
             )  # fmt: skip
         except TaskTimeoutError:
             cause = f"ran past search.trial_timeout={self._config.trial_timeout}"
+            own_s = max((limit_s or 0.0) - spent_s, 0.0)
         except WorkerDiedError as error:
-            cause = str(error)
-        failure = Failure("FAIL", cause, "")
-        return FoldScore((), 0.0, None, (), failure)
+            cause, own_s = str(error), 0.0  # nobody is left to tell how long it took
+        return FoldScore((), own_s, None, (), Failure(FAIL, cause, ""))
 
     def choice(self) -> Choice:
         """Return the winner over all families.
@@ -297,9 +303,14 @@ class RowsSearch:
             states=dict(
                 Counter(t.state for s in studies for t in s.told if t.duplicate_of is None)
             ),
-            stopped_by=str((study.stop or {}).get("by")),
+            stopped_by=self._stopped_by(study),
             seconds=round(sum(t.seconds for s in studies for t in s.told), 3),
         )
+
+    def _stopped_by(self, winner: Study) -> str:
+        """Say what ended the search: a clock if it ended any study, else what ended the winner."""
+        by = [str((study.stop or {}).get("by")) for study in self.studies.values()]
+        return TIMEOUT if TIMEOUT in by else str((winner.stop or {}).get("by"))
 
     def table(self) -> pd.DataFrame:
         """Return one row per trial."""

@@ -18,6 +18,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -463,7 +464,7 @@ class _Folds:
 
 
 def _memory_bytes() -> int:
-    """Return the physical memory of the machine."""
+    """Return the memory that this machine, or the container, has."""
     if sys.platform == "win32":
         import ctypes
 
@@ -478,11 +479,19 @@ def _memory_bytes() -> int:
         status = Status(length=ctypes.sizeof(Status))
         ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
         return int(status.total)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([physical, *_container_limits()])
+
+
+def _container_limits() -> Iterator[int]:
+    """What a container may use of the memory, by either version of Linux's control groups."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # not there; or "max"
+            yield int(Path("/sys/fs/cgroup", name).read_text())
 
 
 # A quarter of the memory for all workers together, of which there is one per core at most.
-_FOLDS = _Folds(_memory_bytes() // 4 // (os.cpu_count() or 1))
+_FOLDS = _Folds(_memory_bytes() // 4 // int(joblib.cpu_count()))
 _IDENTITIES: dict[tuple[str, str], str] = {}
 
 

@@ -1,4 +1,12 @@
-"""Who suggests the next trial: Optuna's samplers, seeded trial by trial."""
+"""Who suggests the next trial: Optuna's samplers, seeded trial by trial.
+
+References
+----------
+``tpe``: Bergstra et al. (2011). Algorithms for hyper-parameter optimization. NeurIPS; multivariate
+as by Falkner, Klein, Hutter (2018). BOHB. ICML. ``gp``: Snoek, Larochelle, Adams (2012). Practical
+Bayesian optimization of machine learning algorithms. NeurIPS. ``cmaes``: Hansen (2016). The CMA
+evolution strategy: a tutorial. arXiv:1604.00772.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +50,14 @@ def make_sampler(config: SearchConfig, seed: int, number: int) -> BaseSampler:
     Each trial has a fresh one, so that a suggestion depends on the seed, the trial's number and
     the study's trials, and not on what the process did before: a resumed study goes on as if it
     had never stopped. The points of a grid are not suggested but enqueued.
+
+    Parameters
+    ----------
+    config : SearchConfig
+    seed : int
+        Of the study.
+    number : int
+        Of the suggestion, with those that repeat earlier ones.
 
     Raises
     ------

@@ -30,14 +30,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from segexp.config.schema import SearchConfig
 from segexp.metrics import metric_by_name
 from segexp.runs import FINAL
-from segexp.search.fitting import Failure, FoldScore
+from segexp.search.fitting import FAIL, INVALID, Failure, FoldScore
 from segexp.search.journal import StudyLog
 from segexp.search.pruning import FoldPruner
 from segexp.search.samplers import make_sampler
 from segexp.search.space import SearchSpace
 
-RUNNING, COMPLETE, PRUNED, FAIL, INVALID = "RUNNING", "COMPLETE", "PRUNED", "FAIL", "INVALID"
-
+RUNNING, COMPLETE, PRUNED = "RUNNING", "COMPLETE", "PRUNED"  # beside those of a failure
+TIMEOUT = "timeout"  # what ended a study
 
 # So many suggestions in a row that repeat earlier ones end a study: nothing else is to come.
 MAX_REPEATS = 50
@@ -365,7 +365,7 @@ class Study:
         if config.patience is not None and self._since_best() >= config.patience:
             return "patience"
         if limit_s is not None and self._spent_before_s + self.seconds >= limit_s and self.trials:
-            return "timeout"
+            return TIMEOUT
         return None
 
     @property
@@ -625,6 +625,7 @@ async def optimise(
     *,
     until: int | None = None,
     limit_s: float | None = None,
+    at_once: int | None = None,
 ) -> str:
     """Run trials until the study may have no more; every trial that was begun is finished.
 
@@ -638,6 +639,8 @@ async def optimise(
         Trials after which the study pauses.
     limit_s : float, optional
         Seconds after which no trial is begun.
+    at_once : int, optional
+        Trials that run at the same time, if fewer than the window.
 
     Returns
     -------
@@ -654,7 +657,7 @@ async def optimise(
             begin(trial)
         while True:
             stop = None
-            while len(running) < study.config.window:
+            while len(running) < min(study.config.window, at_once or study.config.window):
                 if stop := study.stops_by(until, limit_s):
                     break
                 begin(study.ask())

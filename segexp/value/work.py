@@ -246,7 +246,7 @@ class ValueWork:
             spend=dataset.outcome["spend"].to_numpy(dtype=np.float64),
             days=float(dataset.holdout_days),
         )
-        self._shared = engine.share(self._outcomes, f"value {dataset.fingerprint} {id(dataset.X)}")
+        self.shared = engine.share(self._outcomes, f"value {dataset.fingerprint} {id(dataset.X)}")
         self.model: bytes | UnsafeModelError | None = None
 
     @property
@@ -285,7 +285,7 @@ class ValueWork:
     async def _judge(self, name: str, i: int) -> ValueFold:
         place = len(self._splits) + 1 if name else i
         fold = await self._engine.run(
-            judge_value, self._shared, self._pipelines[name], self._splits[i],
+            judge_value, self.shared, self._pipelines[name], self._splits[i],
             priority=(*self._priority, place),
         )  # fmt: skip
         for message in fold.warnings:
@@ -301,7 +301,7 @@ class ValueWork:
         if not self._config.evaluation.final_model:
             return None
         final = await self._engine.run(
-            fit_final, self._shared, self._pipelines[""], self._ids,
+            fit_final, self.shared, self._pipelines[""], self._ids,
             priority=(*self._priority, len(self._splits)),
         )  # fmt: skip
         self._count(1, "the final model")
