@@ -58,7 +58,7 @@ def judge_with_segexp(Z: np.ndarray) -> tuple[dict[str, float], dict[str, float]
     from segexp.clustering.segmenter import Segmenter
     from segexp.clustering.stability import draw, resampled_labels, stability
     from segexp.config.schema import EngineConfig
-    from segexp.engine import open_engine
+    from segexp.engine.driver import open_engine
 
     async def refit_all() -> list[np.ndarray]:
         config = EngineConfig(name="local", n_jobs=2, threads=1, address=None)

@@ -25,7 +25,11 @@ import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 
 from segexp.config.schema import EngineConfig
-from segexp.engine import Engine, _Event, _File, _Marker, _obey, _order, _Task, open_engine
+from segexp.engine.cluster import StartEvent
+from segexp.engine.driver import Engine, open_engine
+from segexp.engine.orders import SharedFile, make_order, obey
+from segexp.engine.processes import Marker
+from segexp.engine.tasks import Task
 
 FITS = 16
 INLINE = EngineConfig(name="local", n_jobs=1, threads=1, address=None)
@@ -88,16 +92,20 @@ async def show_bytes() -> None:
         shared = engine.share(table, "table")
         print(f"{'bytes per task':28s}{'by value':>12s}{'shared':>12s}{'ratio':>10s}")
         ways = (
-            ("loky", _Marker("/tmp/segexp-12345678/task-100"), _File("/tmp/segexp-12345678/s-1")),
-            ("dask", _Event("segexp-10000-140000000000000", 100), "ndarray-" + 32 * "0"),
+            (
+                "loky",
+                Marker("/tmp/segexp-12345678/task-100"),
+                SharedFile("/tmp/segexp-12345678/s-1"),
+            ),
+            ("dask", StartEvent("segexp-10000-140000000000000", 100), "ndarray-" + 32 * "0"),
         )
         for name, started, reference in ways:
             sizes = []
             for arg in (table, shared):
                 outcome = asyncio.get_running_loop().create_future()
-                task = _Task((0,), 0, take, (arg, 1), None, outcome)
-                order, values = _order(task, 1, started)
-                sizes.append(len(pickle.dumps((_obey, order, *[reference for _ in values]))))
+                task = Task((0,), 0, take, (arg, 1), None, outcome)
+                order, values = make_order(task, 1, started)
+                sizes.append(len(pickle.dumps((obey, order, *[reference for _ in values]))))
             by_value, by_reference = sizes
             ratio = by_value / by_reference
             print(f"  {name:26s}{by_value:12,d}{by_reference:12,d}{ratio:9.0f}x")

@@ -54,7 +54,7 @@ from threadpoolctl import threadpool_limits
 
 from segexp.config.compose import load_config
 from segexp.config.options import find_conf_dirs
-from segexp.engine import Engine, open_engine
+from segexp.engine.driver import Engine, open_engine
 from segexp.evaluation import Split, Table, judge, make_inner_splits, make_splits
 from segexp.experiment import Datasets, run_to_end
 from segexp.plan import Plan, plan_experiment, rows_name
@@ -62,7 +62,8 @@ from segexp.search.families import Bed, Choice, Family, RowsSearch
 from segexp.search.fitting import Bench, FoldScore
 from segexp.search.journal import Journal
 from segexp.search.space import pipeline_parameters
-from segexp.search.study import COMPLETE, Study, Trial
+from segexp.search.study import Study
+from segexp.search.trial import COMPLETE, Trial
 
 FIVE = ("lightgbm", "xgboost", "random_forest", "logistic_regression", "knn")
 MODELS = {"waste": FIVE, "quality": FIVE, "scaling": ("lightgbm", "random_forest")}

@@ -38,7 +38,7 @@ from segexp.config.schema import (
     EvaluationConfig,
     SearchConfig,
 )
-from segexp.engine import open_engine
+from segexp.engine.driver import open_engine
 from segexp.errors import ConfigError, DataError, SegexpError, did_you_mean
 from segexp.metrics import METRICS_OF, metric_by_name, score
 
@@ -581,6 +581,8 @@ def _predicts_likeliest(model: Any) -> bool:
         "KNeighborsClassifier",
         "CalibratedClassifierCV",
         "DecisionTreeClassifier",
+        "LogisticRegression",
+        "MLPClassifier",
     }
 
 

@@ -34,7 +34,9 @@ from segexp.config.schema import UNPREPARED, EvaluationConfig, ExperimentConfig
 from segexp.data.findings import Finding
 from segexp.data.loading import Dataset, load_dataset, schema_of, segment_counts
 from segexp.data_profile import profile_table
-from segexp.engine import Engine, Shared, cancelled_by_interrupt, open_engine
+from segexp.engine.driver import Engine, open_engine
+from segexp.engine.interrupts import cancelled_by_interrupt
+from segexp.engine.tasks import Shared
 from segexp.errors import ConfigError, DataError, RunError
 from segexp.evaluation import (
     Codes,
@@ -64,7 +66,8 @@ from segexp.search.examination import examine_search
 from segexp.search.families import Bed, Choice, RowsSearch
 from segexp.search.fitting import Bench
 from segexp.search.journal import Journal
-from segexp.search.study import TIMEOUT, Study, Trial
+from segexp.search.study import TIMEOUT, Study
+from segexp.search.trial import Trial
 from segexp.segmentation import (
     Segmentation,
     SegmentWork,

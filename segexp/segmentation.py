@@ -37,7 +37,8 @@ from segexp.clustering.quality import external_quality, internal_quality
 from segexp.clustering.segmenter import Segmenter
 from segexp.clustering.stability import Stability, resampled_labels, slsa
 from segexp.config.schema import ExperimentConfig
-from segexp.engine import Engine, Shared
+from segexp.engine.driver import Engine
+from segexp.engine.tasks import Shared
 from segexp.evaluation import Codes, Refits, Table
 from segexp.rfm import RFMScorer
 from segexp.runs import FINAL, FOLDS, RunWriter, without_nan

@@ -18,7 +18,7 @@ from typing import Any
 import segexp.runs as runs
 from segexp.config.compose import config_hash
 from segexp.config.schema import EngineConfig
-from segexp.engine import Engine, open_engine
+from segexp.engine.driver import Engine, open_engine
 from segexp.errors import ConfigError, SegexpError
 from segexp.experiment import (
     Cell,

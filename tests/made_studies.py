@@ -23,8 +23,10 @@ from segexp.config.schema import SearchConfig
 from segexp.config.space import parse_space
 from segexp.search.fitting import Failure, FoldScore
 from segexp.search.journal import Journal
+from segexp.search.loop import optimise, run_again
 from segexp.search.space import SearchSpace, join_spaces
-from segexp.search.study import Study, Trial, directions_of, optimise, run_again, trials_table
+from segexp.search.study import Study, directions_of, trials_table
+from segexp.search.trial import Trial
 
 MIXED = {
     "x": {"type": "float", "low": 0.0, "high": 1.0},

@@ -22,7 +22,7 @@ from segexp.baskets.segments import baskets_to_mine, compare_segments, mine_segm
 from segexp.baskets.work import BasketFold, BasketTable, BasketWork, judge_fold, with_held_out
 from segexp.cli.baskets_view import print_baskets
 from segexp.config.schema import EngineConfig
-from segexp.engine import open_engine
+from segexp.engine.driver import open_engine
 from segexp.evaluation import Split
 from segexp.figures.look import render
 

@@ -21,13 +21,9 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from segexp.config.schema import EngineConfig
-from segexp.engine import (
-    Engine,
-    TaskTimeoutError,
-    WorkerDiedError,
-    cancelled_by_interrupt,
-    open_engine,
-)
+from segexp.engine.driver import Engine, open_engine
+from segexp.engine.interrupts import cancelled_by_interrupt
+from segexp.engine.tasks import TaskTimeoutError, WorkerDiedError
 from segexp.errors import ConfigError
 
 # Each worker process imports this module: what takes long to import is imported where it is used.
@@ -249,7 +245,7 @@ def test_ctrl_c_interrupts_what_runs_here() -> None:
     code = (
         "import asyncio, os, signal, threading, time\n"
         "from segexp.config.schema import EngineConfig\n"
-        "from segexp.engine import open_engine\n"
+        "from segexp.engine.driver import open_engine\n"
         "async def main():\n"
         "    async with open_engine(EngineConfig('local', 1, 1, None)) as engine:\n"
         "        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
@@ -265,7 +261,7 @@ def test_ctrl_c_just_before_a_task_begins_here_is_not_lost() -> None:
     code = (
         "import asyncio, os, signal, time\n"
         "from segexp.config.schema import EngineConfig\n"
-        "from segexp.engine import open_engine\n"
+        "from segexp.engine.driver import open_engine\n"
         "from segexp.experiment import run_to_end\n"
         "async def main():\n"
         "    async with open_engine(EngineConfig('local', 1, 1, None)) as engine:\n"
@@ -285,7 +281,7 @@ def test_sigterm_to_all_processes_of_a_group_ends_them_without_a_word(tmp_path: 
         "import asyncio, os, signal, sys, time\n"
         "from pathlib import Path\n"
         "from segexp.config.schema import EngineConfig\n"
-        "from segexp.engine import open_engine\n"
+        "from segexp.engine.driver import open_engine\n"
         "from segexp.experiment import run_to_end\n"
         "async def main(begun):\n"
         "    async with open_engine(EngineConfig('local', 2, 1, None)) as engine:\n"
@@ -563,7 +559,7 @@ def free_port() -> int:
 def test_an_address_where_nobody_answers_is_one_line(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segexp.engine.CONNECT_S", 1)
+    monkeypatch.setattr("segexp.engine.cluster.CONNECT_S", 1)
     start = time.monotonic()
     with pytest.raises(ConfigError, match="no Dask scheduler answers there") as caught:
         use(dask(f"tcp://127.0.0.1:{free_port()}"), squares)
@@ -638,7 +634,7 @@ def test_a_worker_with_several_threads_runs_one_task_at_a_time(tmp_path: Path) -
 def test_workers_of_another_version_are_refused(
     scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segexp.engine.__version__", "9.9")
+    monkeypatch.setattr("segexp.engine.cluster.__version__", "9.9")
     with pytest.raises(ConfigError, match=r"the worker tcp\S+ has segexp \S+, this process 9\.9; "):
         use(dask(scheduler), squares)
 

@@ -4,13 +4,17 @@ import pytest
 from made_studies import search_config
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
-import segexp.engine as engine
+import segexp.engine.driver as engine
 from segexp.config.schema import EvaluationConfig
 from segexp.errors import ConfigError, DataError
 from segexp.evaluation import (
@@ -24,6 +28,7 @@ from segexp.evaluation import (
     make_inner_splits,
     make_splits,
     permutation_importance,
+    predict,
     predictions_table,
 )
 
@@ -253,3 +258,23 @@ class Blank(DummyClassifier):
 def test_a_model_whose_probabilities_are_none_is_named(X, y):
     with pytest.raises(ProbabilityError, match="Blank predicts probabilities that are none"):
         results_of(X, y, Pipeline([("model", Blank())]))
+
+
+@pytest.mark.parametrize("n_segments", [2, 4])
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(C=100), MLPClassifier((5,), max_iter=3000, random_state=0),
+        KNeighborsClassifier(4), DecisionTreeClassifier(min_samples_leaf=4, random_state=0),
+        RandomForestClassifier(5, random_state=0), ExtraTreesClassifier(5, random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)  # fmt: skip
+def test_the_likeliest_segment_is_what_the_model_predicts(model, n_segments):
+    """Whole numbers make ties between segments likely."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 4, (300, 3)).astype(float), rng.integers(0, n_segments, 300)
+    fitted = Pipeline([("model", model)]).fit(X[:150], y[:150])
+    codes, probabilities = predict(fitted, X[150:], n_segments)
+    assert probabilities is not None
+    assert np.array_equal(codes, fitted.predict(X[150:]))

@@ -165,8 +165,9 @@ def test_online_retail_at_its_end_has_the_published_customers_and_revenue(
     """UCI Online Retail: 4338 customers and 8,911,407.90 of revenue on 2011-12-10."""
     monkeypatch.setenv("SEGEXP_DATA_DIR", str(data_dir))
     september = [f"dataset.transactions.{key}=2011-09-01" for key in ("reference_date", "end")]
+    quickly_read = ["dataset.reader=parquet", "dataset.path=online_retail/online_retail.parquet"]
     made = run(
-        "experiment=retail_rfm", *september, "evaluation.stability_resamples=0",
+        "experiment=retail_rfm", *quickly_read, *september, "evaluation.stability_resamples=0",
         "evaluation.fold_resamples=0", f"run.outputs={tmp_path}",
     )  # fmt: skip
     words = ["dataset.transactions.reference_date=2011-12-10", QUICKLY]

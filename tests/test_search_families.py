@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from segexp.config.schema import EngineConfig
-from segexp.engine import open_engine
+from segexp.engine.driver import open_engine
 from segexp.errors import RunError
 from segexp.evaluation import Table, make_inner_splits
 from segexp.search.families import AllTrialsFailedError, Bed, Family, RowsSearch

@@ -29,7 +29,7 @@ from pandas.testing import assert_frame_equal
 from segexp.errors import RunError
 from segexp.search.fitting import Failure
 from segexp.search.journal import Journal, repair_journal
-from segexp.search.study import optimise, run_again
+from segexp.search.loop import optimise, run_again
 
 
 def broken_corner(params, fold):

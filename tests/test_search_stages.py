@@ -10,7 +10,7 @@ import pytest
 from made_studies import open_study, params_of, search_config, space_of
 
 from segexp.search.fitting import FoldScore
-from segexp.search.study import optimise
+from segexp.search.loop import optimise
 
 BOOSTER = {
     "rounds": {"type": "int", "low": 10, "high": 200, "log": True},

@@ -26,7 +26,8 @@ from made_studies import (
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 from segexp.search.fitting import Failure, FoldScore
-from segexp.search.study import RUNNING, optimise
+from segexp.search.loop import optimise
+from segexp.search.trial import RUNNING
 
 ORDERS = [{"workers": 1}, {"workers": 2, "shuffle": 1}, {"workers": 8, "shuffle": 2}]
 TOLD = 6  # what Optuna's journal calls the end of a trial

@@ -19,7 +19,7 @@ from segexp.config.compose import load_config
 from segexp.config.options import shipped_conf
 from segexp.config.schema import EngineConfig, ExperimentConfig
 from segexp.data.loading import Dataset
-from segexp.engine import open_engine
+from segexp.engine.driver import open_engine
 from segexp.errors import ConfigError
 from segexp.evaluation import Split
 from segexp.metrics import VALUE_METRICS

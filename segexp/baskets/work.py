@@ -28,7 +28,7 @@ from segexp.baskets.segments import (
 )
 from segexp.config.schema import ExperimentConfig
 from segexp.data.loading import Dataset
-from segexp.engine import Engine
+from segexp.engine.driver import Engine
 from segexp.errors import DataError
 from segexp.evaluation import Split, scores_table, timings_table
 from segexp.metrics import summarise

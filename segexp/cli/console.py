@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segexp.experiment import Reporter
     from segexp.plan import Plan
     from segexp.runs import Run
-    from segexp.search.study import Trial
+    from segexp.search.trial import Trial
     from segexp.sweep import SweepReporter
 
 # No width: a name or a path that a narrow table would cut could be neither read nor copied, and

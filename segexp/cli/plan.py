@@ -104,7 +104,7 @@ def _print_grid(words: Sequence[str], cells: Sequence[Cell]) -> None:
 
 
 def _estimate(plan: Plan) -> float | None:
-    from segexp.engine import count_jobs
+    from segexp.engine.processes import count_jobs
     from segexp.plan import estimate_seconds
 
     return estimate_seconds(plan, count_jobs(plan.config.engine))

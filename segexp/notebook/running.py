@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from segexp.config.schema import ExperimentConfig
     from segexp.experiment import Reporter
     from segexp.plan import Plan
-    from segexp.search.study import Trial
+    from segexp.search.trial import Trial
     from segexp.sweep import SweepReporter
 
 

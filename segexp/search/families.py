@@ -25,7 +25,8 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from segexp.config.schema import SearchConfig
-from segexp.engine import Engine, Shared, TaskTimeoutError, WorkerDiedError
+from segexp.engine.driver import Engine
+from segexp.engine.tasks import Shared, TaskTimeoutError, WorkerDiedError
 from segexp.errors import RunError
 from segexp.evaluation import Table
 from segexp.search.fitting import (
@@ -39,16 +40,10 @@ from segexp.search.fitting import (
     settle,
 )
 from segexp.search.journal import Journal
+from segexp.search.loop import optimise, run_again
 from segexp.search.space import SearchSpace, pipeline_parameters
-from segexp.search.study import (
-    TIMEOUT,
-    Study,
-    Trial,
-    directions_of,
-    optimise,
-    run_again,
-    trials_table,
-)
+from segexp.search.study import TIMEOUT, Study, directions_of, trials_table
+from segexp.search.trial import Trial
 
 # Keys of the search that may change when a run is resumed: they move no suggestion.
 BUDGET = ("n_trials", "timeout", "patience", "max_failures", "trial_timeout")

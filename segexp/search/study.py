@@ -8,16 +8,14 @@ killed goes on as if nothing had happened.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import itertools
 import json
 import math
-import statistics
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,102 +33,14 @@ from segexp.search.journal import StudyLog
 from segexp.search.pruning import FoldPruner
 from segexp.search.samplers import make_sampler
 from segexp.search.space import SearchSpace
+from segexp.search.trial import COMPLETE, FINALIST, PRUNED, RETRY, RUNNING, Trial
 
-RUNNING, COMPLETE, PRUNED = "RUNNING", "COMPLETE", "PRUNED"  # beside those of a failure
 TIMEOUT = "timeout"  # what ended a study
 
 # So many suggestions in a row that repeat earlier ones end a study: nothing else is to come.
 MAX_REPEATS = 50
 
-# Trials beside the budget: they repeat parameters that were suggested before.
-FINALIST, RETRY = "finalist", "retry"
-
 CUT_OFF = "cut off"  # what the journal calls `Trial.n_cut_off`
-
-
-@dataclass
-class Trial:
-    """One set of parameters and what the inner folds said of it."""
-
-    number: int
-    index: int  # among the suggestions; of a finalist or a retry, that of the one that it repeats
-    params: dict[str, Any]  # the active ones
-    key: str
-    origin: str  # default, grid, sampler, finalist or retry
-    log_id: int
-    start: datetime
-    sign: float = 1.0  # of the first objective: 1 where more is better
-    rounds: str | None = None  # the parameter that is a booster's number of rounds, if searched
-    scores: list[FoldScore] = field(default_factory=list)  # in the order of folds
-    n_inherited: int = 0  # scores of an earlier trial that this one goes on with
-    state: str = RUNNING
-    duplicate_of: int | None = None
-    n_cut_off: int = 0  # processes that ended while they were at it
-    # Metric -> number of scores and the values of their folds: every verdict asks for all trials'.
-    _known: dict[int, tuple[int, list[float]]] = field(default_factory=dict, repr=False)
-
-    @property
-    def failure(self) -> Failure | None:
-        """What went wrong, if something did."""
-        return self.scores[-1].failure if self.scores else None
-
-    @property
-    def settled(self) -> dict[str, Any]:
-        """The parameters that its value belongs to: with the rounds that were best."""
-        rounds = self.n_iterations
-        if self.rounds not in self.params or rounds is None:
-            return self.params
-        return {**self.params, str(self.rounds): rounds}
-
-    @property
-    def seconds(self) -> float:
-        """What its own folds took."""
-        own = [] if self.duplicate_of is not None else self.scores[self.n_inherited :]
-        return sum(score.seconds for score in own)
-
-    def fold_values(self, metric: int = 0) -> list[float]:
-        """Return one metric of the folds that were judged.
-
-        Of a booster that was judged at several numbers of rounds, at those that are best by the
-        mean over these folds.
-        """
-        known = self._known.get(metric)
-        if known is None or known[0] != len(self.scores):
-            rounds, judged = self._best_rounds, self._judged
-            values = [
-                dict(s.stages)[rounds][metric] if rounds else s.values[metric] for s in judged
-            ]
-            known = self._known[metric] = len(self.scores), values
-        return known[1]
-
-    @property
-    def _judged(self) -> list[FoldScore]:
-        return [score for score in self.scores if score.failure is None]
-
-    @property
-    def _best_rounds(self) -> int | None:
-        """The number of rounds that is best by the first objective; the fewest of equals."""
-        judged = self._judged
-        if not judged or not all(score.stages for score in judged):
-            return None
-        means = {
-            rounds: statistics.fmean(dict(score.stages)[rounds][0] for score in judged)
-            for rounds, _ in judged[0].stages
-        }
-        return max(means, key=lambda rounds: (self.sign * means[rounds], -rounds))
-
-    def mean(self, metric: int) -> float:
-        """Return the mean of a metric over the folds that were judged; NaN without any."""
-        values = self.fold_values(metric)
-        return statistics.fmean(values) if values else math.nan
-
-    @property
-    def n_iterations(self) -> int | None:
-        """Rounds of a booster that count: the best ones judged, or the median of early stops."""
-        if rounds := self._best_rounds:
-            return rounds
-        stops = [s.n_iterations for s in self._judged if s.n_iterations is not None]
-        return round(statistics.median(stops)) if stops else None
 
 
 class Study:
@@ -613,94 +523,6 @@ def _score_from_dict(recorded: Mapping[str, Any]) -> FoldScore:
         failure=Failure(**failure) if failure else None,
         stages=tuple((n, tuple(values)) for n, values in recorded.get("stages", ())),
     )
-
-
-ScoreFold = Callable[[Study, Trial, int], Awaitable[FoldScore]]
-
-
-async def optimise(
-    study: Study,
-    score_fold: ScoreFold,
-    told: Callable[[Study, Trial], None] = lambda study, trial: None,
-    *,
-    until: int | None = None,
-    limit_s: float | None = None,
-    at_once: int | None = None,
-) -> str:
-    """Run trials until the study may have no more; every trial that was begun is finished.
-
-    Parameters
-    ----------
-    score_fold : callable
-        Awaited with study, trial and fold; returns the score.
-    told : callable
-        Called after each trial.
-    until : int, optional
-        Trials after which the study pauses.
-    limit_s : float, optional
-        Seconds after which no trial is begun.
-    at_once : int, optional
-        Trials that run at the same time, if fewer than the window.
-
-    Returns
-    -------
-    str
-        What stopped it.
-    """
-    running: deque[tuple[Trial, asyncio.Task[bool]]] = deque()
-
-    def begin(trial: Trial) -> None:
-        running.append((trial, asyncio.create_task(_judge(study, trial, score_fold))))
-
-    try:
-        for trial in study.running:
-            begin(trial)
-        while True:
-            stop = None
-            while len(running) < min(study.config.window, at_once or study.config.window):
-                if stop := study.stops_by(until, limit_s):
-                    break
-                begin(study.ask())
-            if not running:
-                return stop or "n_trials"
-            trial, task = running.popleft()
-            study.tell(trial, pruned=await task)
-            told(study, trial)
-    finally:
-        await _cancel([task for _, task in running])
-
-
-async def run_again(
-    study: Study,
-    trials: Sequence[Trial],
-    score_fold: ScoreFold,
-    told: Callable[[Study, Trial], None],
-) -> None:
-    """Judge trials that were begun again, beside the budget."""
-    tasks = [asyncio.create_task(_judge(study, trial, score_fold)) for trial in trials]
-    try:
-        for trial, task in zip(trials, tasks, strict=True):
-            study.tell(trial, pruned=await task)
-            told(study, trial)
-    finally:
-        await _cancel(tasks)
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[bool]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _judge(study: Study, trial: Trial, score_fold: ScoreFold) -> bool:
-    """Judge a trial fold by fold; return whether it was given up."""
-    while trial.duplicate_of is None and trial.failure is None:
-        if len(trial.scores) == study.config.inner_splits:
-            break
-        if trial.scores and study.should_prune(trial):
-            return True
-        study.record(trial, await score_fold(study, trial, len(trial.scores)))
-    return False
 
 
 def trials_table(studies: Mapping[str, Study], rows: str, model: str | None = None) -> pd.DataFrame:

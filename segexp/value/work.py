@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 import segexp.runs as runs
 from segexp.config.schema import ExperimentConfig
 from segexp.data.loading import Dataset
-from segexp.engine import Engine
+from segexp.engine.driver import Engine
 from segexp.errors import ConfigError
 from segexp.evaluation import Split, scores_table, timings_table
 from segexp.metrics import summarise
