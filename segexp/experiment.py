@@ -29,7 +29,7 @@ from segexp import __version__
 from segexp.baskets.work import BasketWork
 from segexp.clustering.profile import profile
 from segexp.clustering.stability import draw, stability
-from segexp.config.compose import config_hash, config_to_yaml
+from segexp.config.compose import config_hash, config_to_yaml, read_config
 from segexp.config.schema import UNPREPARED, EvaluationConfig, ExperimentConfig
 from segexp.data.findings import Finding
 from segexp.data.loading import Dataset, load_dataset, schema_of, segment_counts
@@ -63,9 +63,9 @@ from segexp.metrics import jackknife_group_count, jackknife_standard_errors, sum
 from segexp.plan import Plan, file_name, find_done, rows_name
 from segexp.saved_model import UnsafeModelError, dump_pipeline
 from segexp.search.examination import examine_search
-from segexp.search.families import Bed, Choice, RowsSearch
+from segexp.search.families import BUDGET, Bed, Choice, RowsSearch
 from segexp.search.fitting import Bench
-from segexp.search.journal import Journal
+from segexp.search.journal import Journal, count_trials
 from segexp.search.study import TIMEOUT, Study
 from segexp.search.trial import Trial
 from segexp.segmentation import (
@@ -272,7 +272,9 @@ async def resume_cell(
     """Go on with one experiment on an engine that others may use too."""
     loaded = _load(cell.plan, datasets, cell.reporter)
     _check_same_data(run, loaded)
-    with runs.continue_run(run) as writer:
+    _check_journal(run)
+    pending = _words_of_more(run, cell.plan, retry_failed)
+    with runs.continue_run(run, pending) as writer:
         logger.info("resumed")
 
         def adopt() -> None:
@@ -288,6 +290,29 @@ async def resume_cell(
             adopt()
         await _compute(cell, loaded, writer, engine, retry_failed=retry_failed, adopt=adopt)
     return runs.open_run(run.path)
+
+
+def _check_journal(run: runs.Run) -> None:
+    """Refuse to go on with a completed run whose journal lacks trials: all would be run again."""
+    if run.status != runs.COMPLETED or not (run.path / runs.TRIALS).is_file():
+        return
+    journal, n_trials = run.path / runs.JOURNAL, len(run.read_trials())
+    if (found := count_trials(journal)) < n_trials:
+        raise RunError(
+            f"{journal} holds {found} of the {n_trials} trials of this run; put back the whole "
+            f"file, or start a new run"
+        )
+
+
+def _words_of_more(run: runs.Run, plan: Plan, retry_failed: bool) -> list[str]:
+    """Return the words that make of the config of a run that of a plan."""
+    before, now = asdict(read_config(run.path / runs.CONFIG).search), asdict(plan.recorded.search)
+    words = [
+        f"search.{key}={'null' if now[key] is None else now[key]}"
+        for key in BUDGET
+        if now[key] != before[key]
+    ]
+    return [*words, *(["--retry-failed"] if retry_failed else [])]
 
 
 async def _compute(

@@ -36,7 +36,7 @@ from segexp.data.readers import read_header
 from segexp.data.roles import check_columns
 from segexp.data.sql import recorded_address
 from segexp.data.transactions import check_log
-from segexp.errors import ConfigError, RunError, SegexpError
+from segexp.errors import ConfigError, RunError, SegexpError, did_you_mean
 from segexp.evaluation import check_metrics, check_task
 from segexp.rfm import RFMScorer, RFMSegments
 from segexp.runs import FINAL
@@ -356,23 +356,44 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
         if key == "run.packages" and override.value() == packages:
             continue
         if key not in RESUMABLE and section != "engine":
+            keys = [*_flat(content), *content]
+            if key not in keys:
+                hint = did_you_mean(key, keys)
+                raise RunError(f"{word}: there is no config key {key!r}{hint}")
             before = _flat(content).get(key if name else f"{key}.name")
             was = f" (it began with {before!r})" if before is not None else ""
             raise RunError(
                 f"{word} would change what the run computes{was}; it can go on with other "
                 f"{', '.join(RESUMABLE[:-1])} only; start a new run for the rest"
             )
-        before = config.search.n_trials
-        if key == "search.n_trials" and before is not None:
+        begun = _most_trials(run, config)
+        if key == "search.n_trials" and begun is not None:
             now = override.value()
-            if isinstance(now, int) and now < before:
-                raise RunError(f"{word}: {run.path} has made up to {before} trials; say more")
+            if isinstance(now, int) and now < begun:
+                raise RunError(f"{word}: {run.path} was to make {begun} trials a study; say more")
         if key == "engine":
             option = load_shipped_option("engine", str(override.value()), config)
             content["engine"] = asdict(option)
         else:
             content[section][name] = override.value()
     return config_from_dict(content)
+
+
+def with_pending(run: runs.Run, words: Sequence[str]) -> list[str]:
+    """Return the words with those by which a run began to go on, if it did not come to its end."""
+    said = {word.partition("=")[0] for word in words}
+    pending = [w for w in run.pending if "=" in w and w.partition("=")[0] not in said]
+    return [*pending, *words]
+
+
+def _most_trials(run: runs.Run, config: ExperimentConfig) -> int | None:
+    """Return how many trials a study of a run was to make at the most, so far."""
+    key = "search.n_trials="
+    pending = [word.removeprefix(key) for word in run.pending if word.startswith(key)]
+    counts = [int(number) for number in pending if number.isdecimal()]
+    return max(
+        [*counts, *([config.search.n_trials] if config.search.n_trials else [])], default=None
+    )
 
 
 def _what_changed(run: runs.Run, config: ExperimentConfig) -> str:
@@ -463,8 +484,8 @@ def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
     """Estimate the wall time of an experiment from the newest past run of the same kind.
 
     Of the same data set, preprocessing and model, with or without a search. None where there is
-    none. What a search does beside its trials (baselines, importance, a clusterer's table of k) is
-    counted only where the past run had no search, whose whole time is known.
+    none. What the run did beside its search (folds, baselines, importance, figures) counts as it
+    took; its search as if as many processes had shared it.
 
     Parameters
     ----------
@@ -485,8 +506,9 @@ def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
             timings = run.read_timings()
             fit_s = float((timings["fit_seconds"] + timings["predict_seconds"]).mean())
             trial_s = _seconds_per_inner_fold(run, fit_s)
-            searched = (run.path / runs.TRIALS).is_file()
-            whole_s = 0.0 if searched else float(run.manifest.get("seconds") or 0.0)
+            whole_s = float(run.manifest.get("seconds") or 0.0)
+            if (run.path / runs.TRIALS).is_file():
+                whole_s -= float(run.read_trials()["seconds"].sum()) / n_workers
         except (RunError, AttributeError, TypeError, ValueError):  # somebody else's, or damaged
             continue
         beside_s = max(whole_s, (plan.n_fits + plan.n_refits) * fit_s / n_workers)

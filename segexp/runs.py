@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ MAX_CAUSE = 300  # letters; scikit-learn's advice can fill a page
 SYNTHETIC = "synthetic customers: these figures say nothing about any market"
 RUNNING, COMPLETED, FAILED, INTERRUPTED = "running", "completed", "failed", "interrupted"
 KILLED = "killed"  # never written: a run that says `running` while its process is gone
-_WHOLE = "results_are_whole"  # of a run that goes on: those of before, until new ones are written
+PENDING = "pending"  # words by which a completed run goes on, while its results are those of before
 
 
 def utc_now() -> datetime:
@@ -191,7 +191,13 @@ class Run:
         status = str(self.manifest["status"])
         if status != RUNNING or self._is_alive():
             return status
-        return COMPLETED if self.manifest.get(_WHOLE) is True else KILLED
+        return COMPLETED if PENDING in self.manifest else KILLED
+
+    @property
+    def pending(self) -> list[str]:
+        """Words by which a completed run began to go on, while its results are those of before."""
+        found = self.manifest.get(PENDING)
+        return [str(word) for word in found] if isinstance(found, list) else []
 
     def _is_alive(self) -> bool:
         process = self.manifest.get("process")
@@ -574,17 +580,12 @@ class RunWriter:
     @property
     def has_whole_results(self) -> bool:
         """Whether there are results of before, which stay until they can be replaced."""
-        return bool(self._manifest.get(_WHOLE))
+        return PENDING in self._manifest
 
     def replace_results(self) -> None:
         """Say that the results of before are no longer whole: new ones are about to be written."""
-        self._manifest = {k: v for k, v in self._manifest.items() if k not in (_WHOLE, "end")}
+        self._manifest = {k: v for k, v in self._manifest.items() if k not in (PENDING, "end")}
         self.update()
-
-    def leave_results(self) -> None:
-        """Say that the results of before are those of the run, as they were."""
-        del self._manifest[_WHOLE]
-        self.update(status=COMPLETED)
 
     def make_folder(self, name: str) -> Path:
         """Return a folder of the run, made if it is not there."""
@@ -721,11 +722,16 @@ def _ending(writer: RunWriter, clock: float) -> Iterator[None]:
 
 
 @contextmanager
-def continue_run(run: Run) -> Iterator[RunWriter]:
+def continue_run(run: Run, pending: Sequence[str] = ()) -> Iterator[RunWriter]:
     """Open a run directory again to go on with it; ends as :func:`new_run` does.
 
     What a completed run holds stays as it is, and the run completed, until the block calls
     :meth:`RunWriter.replace_results`.
+
+    Parameters
+    ----------
+    pending : sequence of str
+        Words by which a completed run goes on, recorded in case that it does not come to its end.
 
     Raises
     ------
@@ -745,7 +751,7 @@ def continue_run(run: Run) -> Iterator[RunWriter]:
         whole = run.status == COMPLETED
         over = () if whole else ("end", "cause")
         entries = {k: v for k, v in run.manifest.items() if k not in over}
-        writer = RunWriter(run.path, entries | ({_WHOLE: True} if whole else {}))
+        writer = RunWriter(run.path, entries | ({PENDING: list(pending)} if whole else {}))
         resumed = [*run.manifest.get("resumed", []), utc_now().isoformat()]
         writer.update(status=RUNNING, process=_this_process(), resumed=resumed)
         with _logging_to(run.path / LOG), _ending(writer, clock):
@@ -816,7 +822,7 @@ def _end(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
 def _stop(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
     """Say that a run did not come to its end; one that was whole is as it was."""
     if writer.has_whole_results:
-        writer.leave_results()
+        writer.update(status=COMPLETED)
     else:
         _end(writer, status, clock, **entries)
 

@@ -351,8 +351,14 @@ def test_a_kill_while_a_completed_run_gets_more_trials_leaves_its_results(copy, 
     assert died.wait(GIVE_UP_S) == 9
     assert runs.open_run(copy).status == "completed"
     assert results(copy) == before
+    assert main(["show", str(copy)]) == 0
+    assert "it began to go on: search.n_trials=9" in capsys.readouterr().out
+    assert main(["resume", str(copy), "search.n_trials=8"]) == 2
+    assert "was to make 9 trials a study" in capsys.readouterr().err
     assert main(["resume", str(copy)]) == 0
-    assert "is complete" in capsys.readouterr().out
+    asked = trials(copy).query("origin != 'finalist' and duplicate_of.isna()")
+    assert set(asked.groupby("study").size()) == {9}
+    assert runs.open_run(copy).pending == []
 
 
 @needs_proc
@@ -369,8 +375,28 @@ def test_ctrl_c_while_a_completed_run_gets_more_trials_leaves_its_results(copy):
     assert process.returncode == 130
     assert f"go on with: segexp {' '.join(words)}" in err
     assert runs.open_run(copy).status == "completed"
-    assert "results_are_whole" not in runs.open_run(copy).manifest
+    assert runs.open_run(copy).pending == ["search.n_trials=60"]
     assert results(copy) == before
+
+
+@pytest.mark.parametrize("kept", [0, 2000])
+def test_a_completed_run_without_its_journal_is_not_run_from_the_start(copy, capsys, kept):
+    (copy / runs.JOURNAL).write_bytes((copy / runs.JOURNAL).read_bytes()[:kept])
+    before = results(copy)
+    assert main(["resume", str(copy), "search.n_trials=9"]) == 2
+    assert "trials of this run; put back the whole file" in capsys.readouterr().err
+    assert results(copy) == before
+
+
+def test_a_misspelled_word_is_told_as_in_a_run(copy, capsys):
+    assert main(["resume", str(copy), "serch.n_trials=9"]) == 2
+    assert "did you mean 'search.n_trials'" in capsys.readouterr().err
+
+
+def test_a_clock_that_stopped_nothing_stops_no_rerun(copy, capsys):
+    assert main(["resume", str(copy), "search.timeout=1s"]) == 0
+    assert main(["rerun", str(copy)]) == 0
+    assert "the same numbers" in capsys.readouterr().out
 
 
 # --------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def test_every_option_can_search_a_plain_space(name):
 @pytest.mark.parametrize(
     ("name", "changes", "nodes", "message"),
     [
-        ("tpe", {}, {}, "model.space is empty, so there is nothing to search: say search=none"),
+        ("tpe", {}, {}, "model.space is empty, or words fix all that was in it"),
         ("grid", {}, {}, "model.space is empty"),
         ("tpe", {"n_trials": None}, NUMBERS, "search=tpe would never end: say search.n_trials=60"),
         ("cmaes", {}, CATEGORIES, "needs a parameter of type int or float"),

@@ -941,7 +941,7 @@ def test_dask_gives_the_same_customers(tmp_path, duplicates):
             "item": rng.integers(0, 9, n).astype(str),
         }
     )
-    lines.to_parquet(tmp_path / "a.parquet", row_group_size=400)
+    lines.to_parquet(tmp_path / "a.parquet", row_group_size=1000)
     lines[:500].to_csv(tmp_path / "b.csv", index=False)
     lines[500:].to_csv(tmp_path / "c.csv", index=False)
     keys = {

@@ -13,6 +13,7 @@ from segexp.errors import RunError, RunInterruptedError, SegexpError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from segexp.config.schema import SearchConfig
     from segexp.experiment import Datasets
     from segexp.plan import Plan
     from segexp.runs import Run, Sweep
@@ -33,10 +34,12 @@ def _resume_run(run: Run, words: Sequence[str], *, retry_failed: bool, force: bo
     from segexp.cli.run import interrupted
     from segexp.cli.run_view import print_next_commands, print_result
     from segexp.experiment import resume_experiment
-    from segexp.plan import plan_experiment, recorded_config
+    from segexp.plan import plan_experiment, recorded_config, with_pending
     from segexp.runs import COMPLETED
 
     run.check_facts()
+    words = with_pending(run, words)
+    retry_failed = retry_failed or "--retry-failed" in run.pending
     config = recorded_config(run, words)
     if run.status == COMPLETED and not words and not retry_failed:
         say(f"{run.path} is complete; it can go on with more trials: search.n_trials=N")
@@ -94,13 +97,14 @@ def _plan_of_cell(sweep: Sweep, cell: dict[str, object], words: Sequence[str]) -
     from segexp.config.compose import config_hash, load_config
     from segexp.config.options import find_conf_dirs
     from segexp.errors import SegexpError
-    from segexp.plan import plan_experiment, recorded_config
+    from segexp.plan import plan_experiment, recorded_config, with_pending
     from segexp.runs import open_run
 
     own_hash = str(cell["config_hash"])
     for path in sorted(sweep.path.glob(f"*-{own_hash}*"), reverse=True):
         try:
-            return plan_experiment(recorded_config(open_run(path), words))
+            run = open_run(path)
+            return plan_experiment(recorded_config(run, with_pending(run, words)))
         except SegexpError:
             if words:
                 raise
@@ -179,20 +183,20 @@ def _rerun_run(run: Run, words: Sequence[str], datasets: Datasets) -> int:
                 f"{run.path} was made with other data (fingerprint {recorded}, now {fingerprint}), "
                 f"so its numbers cannot come again"
             )
-        again = run_experiment(plan, said, reporter, datasets=datasets, counts=_counts(run) or None)
+        again = run_experiment(
+            plan, said, reporter, datasets=datasets, counts=_counts(run, plan.config.search)
+        )
     say(f"run again: {again.path}")
     return _print_differences(run, again, scores, again.read_scores())
 
 
-def _counts(run: Run) -> dict[str, dict[str, int]]:
-    """Return how many trials each study made, where a clock decided it."""
+def _counts(run: Run, search: SearchConfig) -> dict[str, dict[str, int]] | None:
+    """Return how many trials each study made, where a clock may decide otherwise this time."""
     from segexp.runs import SEARCH
 
-    if not (run.path / SEARCH).is_file():
-        return {}
-    choices = run.read_search()["choices"]
-    timed = any(choice["stopped_by"] == "timeout" for choice in choices)
-    return {choice["rows"]: choice["n_trials"] for choice in choices} if timed else {}
+    if search.timeout_s is None or not (run.path / SEARCH).is_file():
+        return None
+    return {choice["rows"]: choice["n_trials"] for choice in run.read_search()["choices"]}
 
 
 def _print_differences(run: Run, again: Run, before: pd.DataFrame, now: pd.DataFrame) -> int:

@@ -162,7 +162,8 @@ def _print_if_beaten(
         other = means.get(name)
         if mean is not None and other is not None and sign * mean <= sign * other:
             model = run.manifest["model"]
-            say(f"{model} is not better than the baseline {baseline} by {name}", style="yellow")
+            what = f"the baseline {baseline}" if model != baseline else "the model as configured"
+            say(f"{model} is not better than {what} by {name}", style="yellow")
 
 
 def baseline_means(run: Run) -> dict[str, dict[str, float]]:

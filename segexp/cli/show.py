@@ -55,7 +55,9 @@ def execute(path: str) -> int:
             print_metrics(run)
     print_notes(run)
     _print_facts(run)
-    if run.status in (FAILED, INTERRUPTED, KILLED):
+    if run.status == COMPLETED and run.pending:
+        say(f"it began to go on: {' '.join(run.pending)}", style="yellow")
+    if run.status in (FAILED, INTERRUPTED, KILLED) or (run.status == COMPLETED and run.pending):
         say(f"go on with: {clean(shlex.join(['segexp', 'resume', str(run.path)]))}")
     return 0
 

@@ -7,9 +7,10 @@ search that is killed at any moment is rebuilt from these lines.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +42,18 @@ def repair_journal(path: Path) -> int:
             file.truncate(len(content) - torn)
         logger.warning("%s: cut off %d bytes of a line that was not finished", path.name, torn)
     return torn
+
+
+def count_trials(path: Path) -> int:
+    """Count the trials that a journal holds, finished or not; 0 if there is none."""
+    if not path.is_file():
+        return 0
+    found = 0
+    for line in path.read_bytes().splitlines():
+        with suppress(ValueError):  # a line that was not finished
+            entry = json.loads(line)
+            found += isinstance(entry, dict) and "distributions" in entry
+    return found
 
 
 class _NoLock:

@@ -113,8 +113,8 @@ def check_sampler(config: SearchConfig, space: SearchSpace) -> None:
     # In a search over several models, one without a space is judged as it is.
     if not space.parameters and config.name != "auto":
         raise ConfigError(
-            "model.space is empty, so there is nothing to search: say search=none or add "
-            "model.space.PARAMETER=..."
+            "model.space is empty, or words fix all that was in it, so there is nothing to search: "
+            "say search=none, fix fewer parameters, or add model.space.PARAMETER=..."
         )
     limits = (config.n_trials, config.timeout, config.patience)
     if config.sampler != "grid" and limits == (None, None, None):
