@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -472,12 +472,25 @@ def _build_baselines(config: ExperimentConfig) -> dict[str, Pipeline]:
 
 def find_done(plan: Plan) -> list[Path]:
     """Return the completed runs of the same config, oldest first."""
+    return _find(plan, (runs.COMPLETED,))
+
+
+def find_stopped(plan: Plan) -> list[Path]:
+    """Return the runs of the same config that were stopped on their way, oldest first."""
+    return _find(plan, (runs.INTERRUPTED, runs.KILLED))
+
+
+def _find(plan: Plan, statuses: Container[str]) -> list[Path]:
     outputs = Path(plan.config.run.outputs).expanduser()
     folders = (file_name(plan.config.dataset.name), f"{SWEEPS}/*")
     # A run that was given more trials keeps its name, but not its hash.
     kind, _, own = plan.run_name.rpartition("-")
     found = {path for folder in folders for path in outputs.glob(f"{folder}/*-{kind}-*")}
-    return [path for path in sorted(found, key=lambda path: path.name) if _hash_of(path) == own]
+    return [
+        path
+        for path in sorted(found, key=lambda path: path.name)
+        if (facts := _facts_of(path)) is not None and facts[0] in statuses and facts[1] == own
+    ]
 
 
 def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
@@ -528,18 +541,18 @@ def _seconds_per_inner_fold(run: runs.Run, fit_s: float) -> float:
     return float(trials["seconds"].sum()) / (len(trials) * inner_splits)
 
 
-def _hash_of(path: Path) -> str | None:
-    """Return the hash of the config of a completed run."""
+def _facts_of(path: Path) -> tuple[str, Any] | None:
+    """Return the status of a run and the hash of its config; None of what is no run."""
     try:
-        return _hash_in(path, (path / runs.MANIFEST).stat().st_mtime_ns)
+        return _facts_in(path, (path / runs.MANIFEST).stat().st_mtime_ns)
     except OSError:
         return None
 
 
 @lru_cache(maxsize=100_000)  # each cell of a sweep asks for every run that is there
-def _hash_in(path: Path, written_ns: int) -> str | None:
+def _facts_in(path: Path, written_ns: int) -> tuple[str, Any] | None:
     try:
         run = runs.open_run(path)
     except RunError:  # somebody else's folder, or a damaged one
         return None
-    return run.manifest.get("config_hash") if run.status == runs.COMPLETED else None
+    return run.status, run.manifest.get("config_hash")

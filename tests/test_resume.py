@@ -388,6 +388,16 @@ def test_a_completed_run_without_its_journal_is_not_run_from_the_start(copy, cap
     assert results(copy) == before
 
 
+def test_a_run_that_was_stopped_is_told_where_it_is_typed_again(copy, capsys):
+    set_manifest(copy, status="interrupted")
+    words = ["run", *SEARCHED, "search.n_trials=8"]
+    path = copy.relative_to(Path.cwd())
+    assert main(["plan", *words[1:]]) == 0
+    assert f"in part: segexp resume {path}" in " ".join(capsys.readouterr().out.split())
+    assert main(words) == 0
+    assert f"to go on with it: segexp resume {path}" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_misspelled_word_is_told_as_in_a_run(copy, capsys):
     assert main(["resume", str(copy), "serch.n_trials=9"]) == 2
     assert "did you mean 'search.n_trials'" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def _print_grid(words: Sequence[str], cells: Sequence[Cell]) -> None:
             times.append(_estimate(cell.plan))
         add_row(
             made, varying, f"{fits:,}", _trials(cell.plan),
-            "-" if done else _duration(times[-1]), done[-1] if done else "no",
+            "-" if done else _duration(times[-1]), _done_text(cell.plan, done),
         )  # fmt: skip
     show_table(made)
     more = ", and those of searches that a clock ends" if clocked else ""
@@ -101,6 +101,21 @@ def _print_grid(words: Sequence[str], cells: Sequence[Cell]) -> None:
         unknown = len(times) - len(known)
         rest = f", without {unknown} cell(s) of which there is no past run" if unknown else ""
         say(f"about {_duration(sum(known))}, going by past runs{rest}")
+
+
+def _done_text(plan: Plan, done: Sequence[Path]) -> str:
+    if done:
+        return str(done[-1])
+    begun = how_to_go_on(plan)
+    return f"in part: {begun}" if begun else "no"
+
+
+def how_to_go_on(plan: Plan) -> str:
+    """Return how to go on with the newest run of the same config that was stopped; "" for none."""
+    from segexp.plan import find_stopped
+
+    stopped = find_stopped(plan)
+    return shlex.join(["segexp", "resume", str(stopped[-1])]) if stopped else ""
 
 
 def _estimate(plan: Plan) -> float | None:
@@ -169,7 +184,7 @@ def _print_one(plan: Plan) -> None:
     add_row(made, "time, by past runs", _duration(_estimate(plan)))
     add_row(made, "seeds", f"run.seed={config.run.seed} run.split_seed={config.run.split_seed}")
     done = find_done(plan)
-    add_row(made, "done already", done[-1] if done else "no")
+    add_row(made, "done already", _done_text(plan, done))
     add_row(made, "lands in", f"{config.run.outputs}/{config.dataset.name}/<time>-{plan.run_name}")
     show_table(made)
     rows = _space_rows(plan)

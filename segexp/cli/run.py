@@ -19,11 +19,12 @@ def execute_run(
 ) -> int:
     """Run one experiment; print its result and the next commands to type."""
     from segexp.cli.console import reporting, say
+    from segexp.cli.plan import how_to_go_on
     from segexp.cli.run_view import print_next_commands, print_result
     from segexp.config.compose import is_grid, load_config
     from segexp.config.options import find_conf_dirs
     from segexp.experiment import Datasets, find_same, run_experiment
-    from segexp.plan import plan_experiment
+    from segexp.plan import find_done, plan_experiment
 
     words, config_dir = with_recorded(words, config_dir, like)
     if is_grid(words):
@@ -35,6 +36,8 @@ def execute_run(
     config = load_config(words, conf_dirs)
     said = with_config_dir(words, config_dir)
     plan, datasets = plan_experiment(config), Datasets()
+    if not force and not find_done(plan) and (command := how_to_go_on(plan)):
+        say(f"an equal run was stopped before; to go on with it: {command}", "yellow")
     with reporting() as reporter, interrupted(allowing(config.run.packages)):
         same = None if force else find_same(plan, datasets, reporter)
         run = same or run_experiment(plan, said, reporter, datasets=datasets)
