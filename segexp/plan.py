@@ -380,10 +380,12 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
 
 
 def with_pending(run: runs.Run, words: Sequence[str]) -> list[str]:
-    """Return the words with those by which a run began to go on, if it did not come to its end."""
-    said = {word.partition("=")[0] for word in words}
-    pending = [w for w in run.pending if "=" in w and w.partition("=")[0] not in said]
-    return [*pending, *words]
+    """Return the words with those by which a run began to go on, if it did not come to its end.
+
+    Only a budget is taken from the run directory, which may come from a stranger.
+    """
+    left = {f"search.{key}" for key in BUDGET} - {word.partition("=")[0] for word in words}
+    return [*(word for word in run.pending if word.partition("=")[0] in left), *words]
 
 
 def _most_trials(run: runs.Run, config: ExperimentConfig) -> int | None:

@@ -24,7 +24,7 @@ from segexp.config.options import shipped_conf
 from segexp.data.demo import generate_customers
 from segexp.errors import RunError
 from segexp.experiment import Reporter, run_experiment
-from segexp.plan import plan_experiment, recorded_config
+from segexp.plan import plan_experiment, recorded_config, with_pending
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -396,6 +396,13 @@ def test_a_run_that_was_stopped_is_told_where_it_is_typed_again(copy, capsys):
     assert f"in part: segexp resume {path}" in " ".join(capsys.readouterr().out.split())
     assert main(words) == 0
     assert f"to go on with it: segexp resume {path}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_directory_takes_nothing_but_a_budget_by_itself(whole):
+    words = ["search.n_trials=9", "run.packages=[evil]", "engine.address=tcp://evil:1", "model=svm"]
+    strange = runs.Run(whole.path, {**whole.manifest, "pending": words})
+    assert with_pending(strange, []) == ["search.n_trials=9"]
+    assert with_pending(strange, ["search.n_trials=12"]) == ["search.n_trials=12"]
 
 
 def test_a_misspelled_word_is_told_as_in_a_run(copy, capsys):
