@@ -76,10 +76,7 @@ class Plan:
     @property
     def search(self) -> SearchConfig:
         """The search, which also heeds what any segmentation must keep to."""
-        search = self.config.search
-        if not self.clusters:
-            return search
-        return replace(search, constraints=_constraints(self.config))
+        return _search_of(self.config)
 
     @property
     def n_splits(self) -> int:
@@ -187,8 +184,7 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
     pipeline = build_pipeline(config)
     _check_scores(config, pipeline)
     clusters, known = config.model.task == "clustering", config.dataset.target is not None
-    search = replace(config.search, constraints=_constraints(config)) if clusters else config.search
-    metrics = objective_metrics(search, config.evaluation)
+    metrics = objective_metrics(_search_of(config), config.evaluation)
     families = _build_families(config, pipeline)
     for family in families.values() or [Family(pipeline, join_spaces(()), None)]:
         # The posterior of a mixture is not of the known segments.
@@ -304,6 +300,12 @@ def _check_scores(config: ExperimentConfig, pipeline: Pipeline) -> None:
             f"model={config.model.name} names customers by scores, and preprocessing="
             f"{config.preprocessing.name} makes none; say preprocessing=rfm_scores"
         )
+
+
+def _search_of(config: ExperimentConfig) -> SearchConfig:
+    if config.model.task != "clustering":
+        return config.search
+    return replace(config.search, constraints=_constraints(config))
 
 
 def _constraints(config: ExperimentConfig) -> dict[str, Any]:

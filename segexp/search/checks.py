@@ -20,6 +20,7 @@ from scipy import stats
 
 from segexp.config.space import Parameter
 from segexp.runs import FINAL
+from segexp.search.fitting import FAIL, INVALID
 from segexp.search.importance import summarise_importances
 from segexp.search.space import PREPROCESSING, SearchSpace
 
@@ -238,7 +239,7 @@ def constraint_missed(trials: pd.DataFrame) -> Check | None:
 def many_failures(trials: pd.DataFrame) -> Check | None:
     """More than a fifth of the trials failed or were invalid; names the commonest causes."""
     trials = trials[trials["duplicate_of"].isna()]
-    failed = trials[trials["state"].isin(["FAIL", "INVALID"])]
+    failed = trials[trials["state"].isin([FAIL, INVALID])]
     if 5 * len(failed) <= len(trials):
         return None
     causes = Counter(str(cause).splitlines()[0][:100] for cause in failed["cause"])
