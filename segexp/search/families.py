@@ -190,8 +190,9 @@ class RowsSearch:
                 await run_again(study, study.retry_failed(), score, told)
                 if (study.stop or {}).get("by") == "max_failures":
                     study.reopen()
-        # What a clock stops is not to begin more than can run now. No suggestion depends on it.
-        at_once = None if limit_s is None else bed.engine.n_workers
+        # What a clock stops is not to begin more than can run now, but for one, so that no worker
+        # waits. No suggestion depends on it.
+        at_once = None if limit_s is None else bed.engine.n_workers + 1
         alive = last = list(self.studies)
         stops: dict[str, str] = {}
         for until in self._stages():
