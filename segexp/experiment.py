@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import platform
 import shlex
 import subprocess
@@ -272,19 +273,20 @@ async def resume_cell(
     """Go on with one experiment on an engine that others may use too."""
     loaded = _load(cell.plan, datasets, cell.reporter)
     _check_same_data(run, loaded)
-    _check_journal(run)
+    _check_journal(run, cell.plan)
     pending = _words_of_more(run, cell.plan, retry_failed)
     with runs.continue_run(run, pending) as writer:
         logger.info("resumed")
 
         def adopt() -> None:
             """Take over the config, which may say more trials."""
-            # A kill between the two leaves the former config, which is as good.
+            # A kill between the two leaves the former config, and what is pending.
             former = run.manifest["config_hash"]
             writer.update(config_hash=config_hash(cell.plan.recorded), former_config_hash=former)
             writer.write_text(runs.CONFIG, config_to_yaml(cell.plan.recorded))
             if cell.words:
                 writer.write_text(runs.OVERRIDES, _command(cell))
+            writer.forget_pending()
 
         if not writer.has_whole_results:
             adopt()
@@ -292,15 +294,22 @@ async def resume_cell(
     return runs.open_run(run.path)
 
 
-def _check_journal(run: runs.Run) -> None:
-    """Refuse to go on with a completed run whose journal lacks trials: all would be run again."""
+def _check_journal(run: runs.Run, plan: Plan) -> None:
+    """Refuse to go on with a completed run whose journal lacks trials, or has too many of them."""
     if run.status != runs.COMPLETED or not (run.path / runs.TRIALS).is_file():
         return
     journal, n_trials = run.path / runs.JOURNAL, len(run.read_trials())
-    if (found := count_trials(journal)) < n_trials:
+    counts = count_trials(journal)
+    if counts.all < n_trials:  # they would be run again
         raise RunError(
-            f"{journal} holds {found} of the {n_trials} trials of this run; put back the whole "
-            f"file, or start a new run"
+            f"{journal} holds {counts.all} of the {n_trials} trials of this run; put back the "
+            f"whole file, or start a new run"
+        )
+    wanted = plan.config.search.n_trials
+    if wanted is not None and counts.most > wanted:
+        raise RunError(
+            f"search.n_trials={wanted}: {run.path} went on to {counts.most} trials in a study, "
+            f"and they cannot be taken back; say search.n_trials={counts.most} or more"
         )
 
 
@@ -687,10 +696,10 @@ class _Work:
         search = self.config.search
         by = {choice.stopped_by for choice in self.choices.values()}
         if TIMEOUT in by:
-            return f"search.timeout={2 * (search.timeout_s or 0):g}s"
+            return f"search.timeout={math.ceil(2 * (search.timeout_s or 0))}s"
         words = [f"search.n_trials={2 * search.n_trials}"] if search.n_trials else []
         if "patience" in by and search.patience is not None:
-            words = [f"search.patience={2 * search.patience}"]
+            words.append(f"search.patience={2 * search.patience}")
         return " ".join(words)
 
     @property

@@ -36,6 +36,7 @@ from segexp.data.readers import read_header
 from segexp.data.roles import check_columns
 from segexp.data.sql import recorded_address
 from segexp.data.transactions import check_log
+from segexp.engine.processes import count_jobs
 from segexp.errors import ConfigError, RunError, SegexpError, did_you_mean
 from segexp.evaluation import check_metrics, check_task
 from segexp.rfm import RFMScorer, RFMSegments
@@ -368,11 +369,11 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
                 f"{word} would change what the run computes{was}; it can go on with other "
                 f"{', '.join(RESUMABLE[:-1])} only; start a new run for the rest"
             )
-        begun = _most_trials(run, config)
-        if key == "search.n_trials" and begun is not None:
+        before = config.search.n_trials
+        if key == "search.n_trials" and before is not None:
             now = override.value()
-            if isinstance(now, int) and now < begun:
-                raise RunError(f"{word}: {run.path} was to make {begun} trials a study; say more")
+            if isinstance(now, int) and now < before:
+                raise RunError(f"{word}: {run.path} has made up to {before} trials; say more")
         if key == "engine":
             option = load_shipped_option("engine", str(override.value()), config)
             content["engine"] = asdict(option)
@@ -381,23 +382,13 @@ def recorded_config(run: runs.Run, words: Sequence[str] = ()) -> ExperimentConfi
     return config_from_dict(content)
 
 
-def with_pending(run: runs.Run, words: Sequence[str]) -> list[str]:
+def with_pending(run: runs.Run | runs.Sweep, words: Sequence[str]) -> list[str]:
     """Return the words with those by which a run began to go on, if it did not come to its end.
 
     Only a budget is taken from the run directory, which may come from a stranger.
     """
     left = {f"search.{key}" for key in BUDGET} - {word.partition("=")[0] for word in words}
     return [*(word for word in run.pending if word.partition("=")[0] in left), *words]
-
-
-def _most_trials(run: runs.Run, config: ExperimentConfig) -> int | None:
-    """Return how many trials a study of a run was to make at the most, so far."""
-    key = "search.n_trials="
-    pending = [word.removeprefix(key) for word in run.pending if word.startswith(key)]
-    counts = [int(number) for number in pending if number.isdecimal()]
-    return max(
-        [*counts, *([config.search.n_trials] if config.search.n_trials else [])], default=None
-    )
 
 
 def _what_changed(run: runs.Run, config: ExperimentConfig) -> str:
@@ -501,8 +492,8 @@ def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
     """Estimate the wall time of an experiment from the newest past run of the same kind.
 
     Of the same data set, preprocessing and model, with or without a search. None where there is
-    none. What the run did beside its search (folds, baselines, importance, figures) counts as it
-    took; its search as if as many processes had shared it.
+    none, or where nothing but patience ends the search. What the run did beside its search (folds,
+    baselines, importance, figures) counts as it took.
 
     Parameters
     ----------
@@ -525,14 +516,15 @@ def estimate_seconds(plan: Plan, n_workers: int) -> float | None:
             trial_s = _seconds_per_inner_fold(run, fit_s)
             whole_s = float(run.manifest.get("seconds") or 0.0)
             if (run.path / runs.TRIALS).is_file():
-                whole_s -= float(run.read_trials()["seconds"].sum()) / n_workers
-        except (RunError, AttributeError, TypeError, ValueError):  # somebody else's, or damaged
+                shared_by = count_jobs(read_config(run.path / runs.CONFIG).engine)
+                whole_s -= float(run.read_trials()["seconds"].sum()) / shared_by
+        except (SegexpError, AttributeError, TypeError, ValueError):  # somebody else's, or damaged
             continue
         beside_s = max(whole_s, (plan.n_fits + plan.n_refits) * fit_s / n_workers)
         limits = [config.search.timeout_s] if config.search.timeout_s is not None else []
         if plan.n_search_fits is not None:
             limits.append(plan.n_search_fits * trial_s / n_workers)
-        return beside_s + min(limits, default=0.0)
+        return beside_s + min(limits) if limits else None
     return None
 
 

@@ -172,7 +172,7 @@ def open_finished(path: Path) -> runs.Run:
         which = f"name one of its completed runs: {shown}" if found else "none of its runs is done"
         raise RunError(f"{path} is a sweep; {which}")
     run = runs.open_run(path)
-    if run.status != runs.COMPLETED:
+    if run.status != runs.COMPLETED and not run.has_whole_results:
         way = "wait for it" if run.status == runs.RUNNING else f"say segexp resume {path}"
         raise RunError(f"{path} is {run.status}, and has no model of its own yet; {way}")
     return run

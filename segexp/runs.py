@@ -82,7 +82,9 @@ MAX_CAUSE = 300  # letters; scikit-learn's advice can fill a page
 SYNTHETIC = "synthetic customers: these figures say nothing about any market"
 RUNNING, COMPLETED, FAILED, INTERRUPTED = "running", "completed", "failed", "interrupted"
 KILLED = "killed"  # never written: a run that says `running` while its process is gone
-PENDING = "pending"  # words by which a completed run goes on, while its results are those of before
+# Of a completed run that goes on: the words by which it does, and, as long as its results are those
+# of before, a flag.
+PENDING, WHOLE = "pending", "results_are_whole"
 
 
 def utc_now() -> datetime:
@@ -191,13 +193,17 @@ class Run:
         status = str(self.manifest["status"])
         if status != RUNNING or self._is_alive():
             return status
-        return COMPLETED if PENDING in self.manifest else KILLED
+        return COMPLETED if self.has_whole_results else KILLED
+
+    @property
+    def has_whole_results(self) -> bool:
+        """Whether all results are there, be they those of before it went on."""
+        return self.manifest["status"] == COMPLETED or self.manifest.get(WHOLE) is True
 
     @property
     def pending(self) -> list[str]:
-        """Words by which a completed run began to go on, while its results are those of before."""
-        found = self.manifest.get(PENDING)
-        return [str(word) for word in found] if isinstance(found, list) else []
+        """Words by which a completed run began to go on; none once it has come to its new end."""
+        return _words_in(self.manifest)
 
     def _is_alive(self) -> bool:
         process = self.manifest.get("process")
@@ -332,6 +338,11 @@ class Run:
             raise RunError(f"{path} cannot be read: {_cause(error)}") from error
 
 
+def _words_in(manifest: Mapping[str, Any]) -> list[str]:
+    found = manifest.get(PENDING)
+    return [str(word) for word in found] if isinstance(found, list) else []
+
+
 def _cause(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -427,6 +438,11 @@ class Sweep:
         return Run(self.path, self.manifest).status
 
     @property
+    def pending(self) -> list[str]:
+        """Words by which it went on, while it has not come to its new end."""
+        return _words_in(self.manifest)
+
+    @property
     def cells(self) -> list[dict[str, Any]]:
         """Words, config hash, status, path and cause of each cell."""
         return list(self.manifest["cells"])
@@ -493,6 +509,10 @@ class SweepWriter:
         """Add entries to the manifest and write it."""
         self._writer.update(**entries)
 
+    def forget_pending(self) -> None:
+        """Say that it has come to the end of the words by which it went on."""
+        self._writer.forget_pending()
+
 
 @contextmanager
 def new_sweep(outputs: Path, name: str, manifest: Mapping[str, Any]) -> Iterator[SweepWriter]:
@@ -525,8 +545,13 @@ def new_sweep(outputs: Path, name: str, manifest: Mapping[str, Any]) -> Iterator
 
 
 @contextmanager
-def continue_sweep(sweep: Sweep) -> Iterator[SweepWriter]:
+def continue_sweep(sweep: Sweep, pending: Sequence[str] = ()) -> Iterator[SweepWriter]:
     """Open a sweep directory again to go on with it.
+
+    Parameters
+    ----------
+    pending : sequence of str
+        Words by which its runs go on, recorded in case that it does not come to its end.
 
     Raises
     ------
@@ -541,7 +566,7 @@ def continue_sweep(sweep: Sweep) -> Iterator[SweepWriter]:
         _check_stopped(sweep.path, sweep.status, sweep.manifest)
         spent = float(sweep.manifest.get("seconds") or 0.0)
         writer = SweepWriter(sweep.path, {k: v for k, v in sweep.manifest.items() if k != "end"})
-        writer.update(status=RUNNING, process=_this_process())
+        writer.update(status=RUNNING, process=_this_process(), **{PENDING: list(pending)})
         with _ending_sweep(writer, time.perf_counter() - spent):
             yield writer
 
@@ -554,6 +579,7 @@ def _ending_sweep(writer: SweepWriter, clock: float) -> Iterator[None]:
         yield
         failed = any(cell["status"] == FAILED for cell in writer.cells)
         status = FAILED if failed else COMPLETED
+        writer.forget_pending()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(str(writer.path)) from None
     finally:
@@ -580,11 +606,16 @@ class RunWriter:
     @property
     def has_whole_results(self) -> bool:
         """Whether there are results of before, which stay until they can be replaced."""
-        return PENDING in self._manifest
+        return self._manifest.get(WHOLE) is True
 
     def replace_results(self) -> None:
         """Say that the results of before are no longer whole: new ones are about to be written."""
-        self._manifest = {k: v for k, v in self._manifest.items() if k not in (PENDING, "end")}
+        self._manifest = {k: v for k, v in self._manifest.items() if k not in (WHOLE, "end")}
+        self.update()
+
+    def forget_pending(self) -> None:
+        """Say that the config is that of the words by which the run went on."""
+        self._manifest.pop(PENDING, None)
         self.update()
 
     def make_folder(self, name: str) -> Path:
@@ -751,7 +782,8 @@ def continue_run(run: Run, pending: Sequence[str] = ()) -> Iterator[RunWriter]:
         whole = run.status == COMPLETED
         over = () if whole else ("end", "cause")
         entries = {k: v for k, v in run.manifest.items() if k not in over}
-        writer = RunWriter(run.path, entries | ({PENDING: list(pending)} if whole else {}))
+        going_on = {PENDING: list(pending), WHOLE: True} if whole else {}
+        writer = RunWriter(run.path, entries | going_on)
         resumed = [*run.manifest.get("resumed", []), utc_now().isoformat()]
         writer.update(status=RUNNING, process=_this_process(), resumed=resumed)
         with _logging_to(run.path / LOG), _ending(writer, clock):
@@ -822,6 +854,7 @@ def _end(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
 def _stop(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
     """Say that a run did not come to its end; one that was whole is as it was."""
     if writer.has_whole_results:
+        writer._manifest.pop(WHOLE)
         writer.update(status=COMPLETED)
     else:
         _end(writer, status, clock, **entries)

@@ -118,6 +118,7 @@ def resume_sweep(
     reporter: SweepReporter | None = None,
     *,
     retry_failed: bool = False,
+    pending: Sequence[str] = (),
 ) -> runs.Sweep:
     """Go on with a sweep that was stopped; what is completed is left alone.
 
@@ -127,6 +128,8 @@ def resume_sweep(
         One per cell, of the config that the cell began with.
     retry_failed : bool
         Also run again what failed.
+    pending : sequence of str
+        Words of the command line by which it goes on.
 
     Raises
     ------
@@ -136,7 +139,7 @@ def resume_sweep(
         If another process is at work there.
     """
     engine = _shared_engine(plans)
-    with runs.continue_sweep(sweep) as writer:
+    with runs.continue_sweep(sweep, pending) as writer:
         config_dir = sweep.manifest.get("config_dir")
         work = _SweepWork(writer, plans, reporter or SweepReporter(), config_dir)
         force = bool(sweep.manifest.get("force"))

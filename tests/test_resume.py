@@ -354,11 +354,29 @@ def test_a_kill_while_a_completed_run_gets_more_trials_leaves_its_results(copy, 
     assert main(["show", str(copy)]) == 0
     assert "it began to go on: search.n_trials=9" in capsys.readouterr().out
     assert main(["resume", str(copy), "search.n_trials=8"]) == 2
-    assert "was to make 9 trials a study" in capsys.readouterr().err
+    assert "went on to 9 trials in a study" in capsys.readouterr().err
     assert main(["resume", str(copy)]) == 0
     asked = trials(copy).query("origin != 'finalist' and duplicate_of.isna()")
     assert set(asked.groupby("study").size()) == {9}
     assert runs.open_run(copy).pending == []
+
+
+def test_a_completed_run_that_is_taken_over_keeps_its_results(copy):
+    before = results(copy)
+    words = ["resume", str(copy), "search.n_trials=9", "--force"]
+    assert OwnProcess(words, before=partial(die_before_file, 3)).wait(GIVE_UP_S) == 9
+    assert results(copy) == before
+    run = runs.open_run(copy)
+    assert (run.status, run.pending) == ("completed", ["search.n_trials=9"])
+
+
+def test_a_kill_before_the_new_config_is_written_still_goes_on_to_it(copy):
+    words = ["resume", str(copy), "search.n_trials=9"]
+    assert OwnProcess(words, before=partial(die_before_file, 5)).wait(GIVE_UP_S) == 9
+    assert runs.open_run(copy).status == "killed"
+    assert main(["resume", str(copy)]) == 0
+    assert runs.open_run(copy).read_overrides().endswith("search.n_trials=9")
+    assert main(["rerun", str(copy)]) == 0
 
 
 @needs_proc

@@ -445,6 +445,17 @@ def test_another_engine_goes_on(stopped):
     assert [cell["status"] for cell in cells()] == ["completed", "completed"]
 
 
+def test_more_trials_that_were_stopped_reach_every_cell_later():
+    assert main(["sweep", *ONE, *SEARCH, f"{TREE},logistic_regression"]) == 0
+    # As a kill leaves it before any cell went on.
+    set_sweep(only_sweep(), status="interrupted", pending=["search.n_trials=7", "model=svm"])
+    assert main(["resume", str(only_sweep())]) == 0
+    for cell in cells():
+        asked = run_of(cell).read_trials().query("origin != 'finalist' and duplicate_of.isna()")
+        assert set(asked.groupby("study").size()) == {7}
+    assert "pending" not in content()
+
+
 def test_more_trials_reach_every_cell():
     assert main(["sweep", *ONE, *SEARCH, TREE, "run.seed=0,1"]) == 0
     assert main(["resume", str(only_sweep()), "search.n_trials=7"]) == 0

@@ -10,14 +10,14 @@ from typing import Any
 from segexp import __version__
 from segexp.checks.readings import Check, Readings, RunCheck, at, listed, word
 from segexp.data.findings import counted
-from segexp.runs import COMPLETED, CUSTOMERS, PIPELINE, SEGMENTATION, SEGMENTS
+from segexp.runs import COMPLETED, CUSTOMERS, PIPELINE, SEGMENTATION, SEGMENTS, WHOLE
 
 
 def unfinished(run: Readings) -> RunCheck | None:
     """The run did not come to its end."""
-    status = run.manifest.get("status")
-    if status == COMPLETED:
+    if _is_whole(run):
         return None
+    status = run.manifest.get("status")
     return RunCheck(
         "unfinished",
         f"the run is {word(status)}, not {COMPLETED}",
@@ -118,10 +118,15 @@ def other_versions(run: Readings) -> RunCheck | None:
 # ---- reading ------------------------------------------------------------------------------------
 
 
+def _is_whole(run: Readings) -> bool:
+    """Whether a run has come to its end, perhaps before it went on with more trials."""
+    return run.manifest.get("status") == COMPLETED or run.manifest.get(WHOLE) is True
+
+
 def files_missing(run: Readings) -> list[str]:
     """Return the files of a final model that a completed run was to leave and that are gone."""
     evaluation, manifest = at(run.config, "evaluation"), run.manifest
-    if manifest.get("status") != COMPLETED or at(evaluation, "final_model") is not True:
+    if not _is_whole(run) or at(evaluation, "final_model") is not True:
         return []
     told = {*run.damaged, *run.not_read}
     wanted: dict[str, Any] = {}

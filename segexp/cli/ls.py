@@ -25,7 +25,7 @@ def execute(folder: str) -> int:
             run.check_facts()
             metric = run.manifest["metric"]
             mean = None
-            if run.status == COMPLETED or run.pending:
+            if run.has_whole_results:
                 mean = run.read_summary().get(metric, {}).get("mean")
             add_row(
                 made, path, run.status, metric, number(mean),

@@ -112,10 +112,11 @@ def _done_text(plan: Plan, done: Sequence[Path]) -> str:
 
 def how_to_go_on(plan: Plan) -> str:
     """Return how to go on with the newest run of the same config that was stopped; "" for none."""
+    from segexp.cli.run import allowing
     from segexp.plan import find_stopped
 
-    stopped = find_stopped(plan)
-    return shlex.join(["segexp", "resume", str(stopped[-1])]) if stopped else ""
+    stopped, allowed = find_stopped(plan), allowing(plan.config.run.packages)
+    return shlex.join(["segexp", "resume", str(stopped[-1]), *allowed]) if stopped else ""
 
 
 def _estimate(plan: Plan) -> float | None:

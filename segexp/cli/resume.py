@@ -70,15 +70,19 @@ def _joined(run: Run, words: Sequence[str]) -> list[str]:
 
 def _taken_over(run: Run) -> Run:
     """Return a run as if the process that works on it were gone."""
-    return replace(run, manifest={**run.manifest, "status": "interrupted"})
+    status = "completed" if run.has_whole_results else "interrupted"
+    return replace(run, manifest={**run.manifest, "status": status})
 
 
 def _resume_sweep(sweep: Sweep, words: Sequence[str], *, retry_failed: bool, force: bool) -> int:
     from segexp.cli.console import sweep_reporting
     from segexp.cli.run import interrupted
     from segexp.cli.sweep_view import print_sweep
+    from segexp.plan import with_pending
     from segexp.sweep import resume_sweep
 
+    words = with_pending(sweep, words)
+    retry_failed = retry_failed or "--retry-failed" in sweep.pending
     plans = [_plan_of_cell(sweep, cell, words) for cell in sweep.cells]
     if force:
         sweep = replace(sweep, manifest={**sweep.manifest, "status": "interrupted"})
@@ -88,7 +92,9 @@ def _resume_sweep(sweep: Sweep, words: Sequence[str], *, retry_failed: bool, for
         ) as (reporter),
         interrupted(_again(words, retry_failed)),
     ):
-        done = resume_sweep(sweep, plans, reporter, retry_failed=retry_failed)
+        done = resume_sweep(
+            sweep, plans, reporter, retry_failed=retry_failed, pending=_again(words, retry_failed)
+        )
     return print_sweep(done)
 
 

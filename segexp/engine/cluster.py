@@ -30,7 +30,7 @@ CONNECT_S = 10.0
 COUNT_S = 5.0
 
 # What moves numbers, and what must be there to read a task.
-_SAME = ("segexp", "python", "numpy", "scipy", "pandas", "scikit-learn", "lightgbm", "xgboost-cpu")
+_SAME = ("segexp", "python", "numpy", "scipy", "pandas", "scikit-learn", "lightgbm", "xgboost")
 
 
 async def connect(config: EngineConfig) -> Cluster:
@@ -46,9 +46,9 @@ async def connect(config: EngineConfig) -> Cluster:
 def _versions() -> dict[str, str]:
     """Return the versions of this process."""
     found = {"segexp": __version__, "python": ".".join(map(str, sys.version_info[:2]))}
-    for name in _SAME[2:]:
+    for name in (*_SAME[2:], "xgboost-cpu"):  # one of the two wheels of XGBoost
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
+            found[name.removesuffix("-cpu")] = version(name)
     return found
 
 

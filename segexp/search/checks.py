@@ -192,7 +192,7 @@ def still_improving(trials: pd.DataFrame, greater_is_better: bool, go_on: str = 
         "still_improving",
         f"the best value was still getting better in the last fifth of the trials of {rising} of "
         f"{judged} studies",
-        f"go on: segexp resume DIR {go_on}".rstrip(),
+        f"go on: segexp resume DIR {go_on}" if go_on else "search longer",
     )
 
 

@@ -190,13 +190,14 @@ class RowsSearch:
                 await run_again(study, study.retry_failed(), score, told)
                 if (study.stop or {}).get("by") == "max_failures":
                     study.reopen()
-        # What a clock stops is not to begin more than can run now, but for one, so that no worker
-        # waits. No suggestion depends on it.
-        at_once = None if limit_s is None else bed.engine.n_workers + 1
         alive = last = list(self.studies)
         stops: dict[str, str] = {}
         for until in self._stages():
             going = [model for model in alive if self.studies[model].stop is None]
+            # What a clock stops is not to begin more than can run now, but for one, so that no
+            # worker waits. No suggestion depends on it.
+            share = math.ceil((bed.engine.n_workers + 1) / max(len(going), 1))
+            at_once = None if limit_s is None else share
             reasons = await asyncio.gather(
                 *(optimise(self.studies[model], score, told, until=until, limit_s=limit_s,
                            at_once=at_once)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import optuna
 from optuna.storages import JournalStorage
@@ -21,6 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from segexp.errors import RunError
+from segexp.search.trial import FINALIST, RETRY
 
 logger = logging.getLogger(__name__)
 
@@ -44,16 +46,28 @@ def repair_journal(path: Path) -> int:
     return torn
 
 
-def count_trials(path: Path) -> int:
-    """Count the trials that a journal holds, finished or not; 0 if there is none."""
-    if not path.is_file():
-        return 0
-    found = 0
-    for line in path.read_bytes().splitlines():
-        with suppress(ValueError):  # a line that was not finished
+class TrialCounts(NamedTuple):
+    """How many trials a journal holds, finished or not."""
+
+    all: int  # with those that repeat parameters
+    most: int  # of one study, each set of parameters once
+
+
+def count_trials(path: Path) -> TrialCounts:
+    """Count the trials of a journal; none if there is no such file."""
+    studies: list[int] = []  # by trial
+    repeats: set[int] = set()
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError, TypeError, KeyError):  # a line that was not finished
             entry = json.loads(line)
-            found += isinstance(entry, dict) and "distributions" in entry
-    return found
+            if "distributions" in entry:
+                again = entry["user_attrs"].get("origin") in (FINALIST, RETRY)
+                repeats |= {len(studies)} if again else set()
+                studies.append(entry["study_id"])
+            elif "duplicate_of" in entry.get("user_attr", {}):
+                repeats.add(entry["trial_id"])
+    different = Counter(study for trial, study in enumerate(studies) if trial not in repeats)
+    return TrialCounts(len(studies), max(different.values(), default=0))
 
 
 class _NoLock:
