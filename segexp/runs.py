@@ -613,6 +613,11 @@ class RunWriter:
         self._manifest = {k: v for k, v in self._manifest.items() if k not in (WHOLE, "end")}
         self.update()
 
+    def leave_results(self) -> None:
+        """Say that the results of before are those of the run, as they were."""
+        self._manifest.pop(WHOLE, None)
+        self.update(status=COMPLETED)
+
     def forget_pending(self) -> None:
         """Say that the config is that of the words by which the run went on."""
         self._manifest.pop(PENDING, None)
@@ -854,8 +859,7 @@ def _end(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
 def _stop(writer: RunWriter, status: str, clock: float, **entries: Any) -> None:
     """Say that a run did not come to its end; one that was whole is as it was."""
     if writer.has_whole_results:
-        writer._manifest.pop(WHOLE)
-        writer.update(status=COMPLETED)
+        writer.leave_results()
     else:
         _end(writer, status, clock, **entries)
 
